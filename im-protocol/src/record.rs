@@ -1,0 +1,119 @@
+//! What travels between servers: one record per server id and message, never one per recipient.
+
+use serde::{Deserialize, Serialize};
+
+use crate::close::CloseReason;
+use crate::frame::Frame;
+use crate::ids::{ConnectionId, ConversationId, Epoch, Rev, Seq, ServerId, UserId};
+
+/// One record in a server's topic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The epoch of the target server it was made for. A server drops records of an older epoch than its own, and
+    /// learns from a higher one that it has been replaced.
+    pub epoch: Epoch,
+    /// Who published it.
+    pub from: ServerId,
+    /// What to do.
+    pub payload: Payload,
+}
+
+/// What a record asks a server to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Payload {
+    /// Hand a frame to connections.
+    Push(Push),
+    /// End connections of a user.
+    Disconnect(Disconnect),
+    /// Tell everyone concerned that they have to pull: sent in place of an old backlog.
+    Poke {
+        /// Who is concerned.
+        audience: Audience,
+        /// What to pull.
+        about: About,
+    },
+}
+
+/// A frame for some of a server's connections.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Push {
+    /// Who gets it.
+    pub audience: Audience,
+    /// The frame, encoded once.
+    pub frame: Frame,
+    /// Set on what a client could miss for good: what to name in `resync` when a connection's queue is full. A frame
+    /// without it (typing, presence) may be dropped.
+    pub about: Option<About>,
+    /// Members of a large group who come or go with this message, for the member index of the receiving server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<MemberChange>,
+}
+
+/// Who gets a frame.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Audience {
+    /// All connections of these users, but one.
+    Users {
+        /// The users that have a connection on this server.
+        users: Vec<UserId>,
+        /// A connection that does not get it (the one that caused it).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        except: Option<ConnectionId>,
+    },
+    /// The members of a large group: each server expands it from its own index, filtered by stint.
+    Members {
+        /// The group's conversation.
+        conversation: ConversationId,
+        /// The message; a member gets it if the stint covers it.
+        seq: Seq,
+        /// An index older than this is loaded again first.
+        members_version: u64,
+    },
+    /// The connections inside a room.
+    Room {
+        /// The room's conversation.
+        conversation: ConversationId,
+    },
+    /// The connections that watch a user's presence.
+    Watchers {
+        /// The user who came or went.
+        user: UserId,
+    },
+}
+
+/// What a frame is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// Its head.
+    pub head: Seq,
+    /// Its rev.
+    pub rev: Rev,
+}
+
+/// A member of a large group comes or goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberChange {
+    /// The group's conversation.
+    pub conversation: ConversationId,
+    /// Who.
+    pub user: UserId,
+    /// The first seq the member sees.
+    pub joined: Seq,
+    /// The first seq the member does not see any more.
+    pub left: Option<Seq>,
+}
+
+/// Connections to end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disconnect {
+    /// Whose.
+    pub user: UserId,
+    /// Which.
+    pub connections: Vec<ConnectionId>,
+    /// Why.
+    pub reason: CloseReason,
+}

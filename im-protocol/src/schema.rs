@@ -1,0 +1,1 @@
+//! JSON Schemas of every frame, for people who write clients.

@@ -1,0 +1,129 @@
+//! Where connections are. The registry is a cache that may vanish: what it does not know is unknown, not offline.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use im_protocol::{ConnectionId, DeviceId, Epoch, ServerId, Terminal, TimeMs, UserId};
+use serde::{Deserialize, Serialize};
+
+/// Where one connection of a user is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// The connection; the field under which the route stands.
+    pub connection: ConnectionId,
+    /// The server that holds it.
+    pub server: ServerId,
+    /// That server's epoch. The route is void once a higher one is known.
+    pub epoch: Epoch,
+    /// Device class.
+    pub terminal: Terminal,
+    /// Which device.
+    pub device: DeviceId,
+    /// When it connected: Unix milliseconds. The oldest one of a device gives way.
+    pub since: TimeMs,
+}
+
+/// What a server may be interested in without having been named as a recipient. Also the key under which the index is
+/// kept (`g:…`, `r:…`, `p:<user>`, `in:<room>:<user>`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Topic(String);
+
+impl Topic {
+    /// A large group or a room, by its conversation.
+    pub fn conversation(conversation: &im_protocol::ConversationId) -> Self {
+        Self(conversation.to_string())
+    }
+
+    /// The presence of a user.
+    pub fn presence(user: &UserId) -> Self {
+        Self(format!("p:{user}"))
+    }
+
+    /// One user's connections inside a room.
+    pub fn inside(room: &im_protocol::ConversationId, user: &UserId) -> Self {
+        Self(format!("in:{room}:{user}"))
+    }
+
+    /// The key.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A server as the registry mirrors it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// Its newest epoch.
+    pub epoch: Epoch,
+    /// False once its lease is over: all its routes are void.
+    pub live: bool,
+    /// Whether all its routes and interests stand in the registry as it is now. Until then it gets every record.
+    pub announced: bool,
+}
+
+/// The servers there are, by id. Never goes back in epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerTable(BTreeMap<ServerId, Server>);
+
+impl ServerTable {
+    /// Takes what is newer; an older epoch changes nothing.
+    pub fn observe(&mut self, id: ServerId, server: Server) {
+        match self.0.get_mut(&id) {
+            Some(known) if known.epoch > server.epoch => {}
+            Some(known) => *known = server,
+            None => {
+                self.0.insert(id, server);
+            }
+        }
+    }
+
+    /// A server by id.
+    pub fn get(&self, id: ServerId) -> Option<&Server> {
+        self.0.get(&id)
+    }
+
+    /// Those that live, by id.
+    pub fn live(&self) -> impl Iterator<Item = (ServerId, &Server)> {
+        self.0.iter().filter(|(_, server)| server.live).map(|(&id, server)| (id, server))
+    }
+}
+
+/// Routes and interests.
+#[async_trait]
+pub trait Registry: Send + Sync + 'static {
+    /// Writes a route and returns the user's other routes, so that the terminal policy can act on them. Nothing is
+    /// compared and set: a late goodbye of another connection cannot remove this one.
+    async fn register(&self, user: &UserId, route: Route) -> Result<Vec<Route>, RegistryError>;
+
+    /// Removes one connection's route, and no other. Removing what is not there is fine.
+    async fn unregister(&self, user: &UserId, connection: ConnectionId) -> Result<(), RegistryError>;
+
+    /// The routes of many users, in their order, in one round trip.
+    async fn routes(&self, users: &[UserId]) -> Result<Vec<Vec<Route>>, RegistryError>;
+
+    /// Writes or ends a server's interest in a topic. Called only when the server's local count goes 0 ↔ 1.
+    async fn set_interest(
+        &self,
+        topic: &Topic,
+        server: ServerId,
+        epoch: Epoch,
+        interested: bool,
+    ) -> Result<(), RegistryError>;
+
+    /// The servers interested in each topic with the epoch of the interest, in the order of `topics`, in one round trip.
+    async fn interested(&self, topics: &[Topic]) -> Result<Vec<BTreeMap<ServerId, Epoch>>, RegistryError>;
+
+    /// Makes a server known, or tells that it is gone.
+    async fn set_server(&self, id: ServerId, server: Server) -> Result<(), RegistryError>;
+
+    /// The servers there are.
+    async fn servers(&self) -> Result<ServerTable, RegistryError>;
+}
+
+/// Why the registry did not answer. Routing goes on without it, to every live server.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RegistryError {
+    /// It cannot be reached, or did not answer in time.
+    #[error("the registry is out of reach: {0}")]
+    Unavailable(String),
+}

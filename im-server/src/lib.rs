@@ -1,0 +1,4 @@
+//! The `ImCluster` server: gateways that hold client connections, the chat rules, the store, delivery between servers,
+//! and the HTTP API.
+
+pub mod store;

@@ -1,0 +1,228 @@
+//! Conversations as their members see them: lists, positions, preferences, who is in them.
+
+use async_trait::async_trait;
+use im_protocol::server::RemovedReason;
+use im_protocol::{ConversationId, Incarnation, Message, Rev, Seq, TimeMs, UserId};
+
+use super::{Result, Stamp};
+
+/// One stay of a member: seqs `[joined, left)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stint {
+    /// The first seq the member sees.
+    pub joined: Seq,
+    /// The first seq the member does not see any more; `None` while a member.
+    pub left: Option<Seq>,
+}
+
+impl Stint {
+    /// Everything: a room for those inside, a direct conversation for the two.
+    pub const ALWAYS: Self = Self { joined: 1, left: None };
+
+    /// Whether the stint covers a seq.
+    pub fn covers(&self, seq: Seq) -> bool {
+        self.joined <= seq && self.left.is_none_or(|left| seq < left)
+    }
+}
+
+/// What a user may see of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// The conversation's head, whoever looks.
+    pub head: Seq,
+    /// Its rev.
+    pub rev: Rev,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// The user's stints, oldest first; empty for a stranger. A room's are for the caller to know.
+    pub stints: Vec<Stint>,
+    /// Present members.
+    pub members: u32,
+    /// The key of cached member lists.
+    pub members_version: u64,
+    /// The group is delivered to by interest.
+    pub large: bool,
+    /// The group was dissolved.
+    pub dissolved: bool,
+}
+
+impl Access {
+    /// A member now.
+    pub fn is_member(&self) -> bool {
+        self.stints.last().is_some_and(|stint| stint.left.is_none())
+    }
+
+    /// The highest seq the user may see; 0 if none.
+    pub fn visible_head(&self) -> Seq {
+        match self.stints.last() {
+            None => 0,
+            Some(Stint { left: None, .. }) => self.head,
+            Some(Stint { left: Some(left), .. }) => self.head.min(left - 1),
+        }
+    }
+}
+
+/// Who gets the messages of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberList {
+    /// The version of this list.
+    pub version: u64,
+    /// Present members, and those whose stint ends after the asked seq; a user may stand here twice.
+    pub members: Vec<(UserId, Stint)>,
+}
+
+/// How far a user has read, or got, a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadPosition {
+    /// Which.
+    pub conversation: ConversationId,
+    /// Who.
+    pub user: UserId,
+    /// Up to which seq.
+    pub seq: Seq,
+}
+
+/// A member and how far they have read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reader {
+    /// Who.
+    pub user: UserId,
+    /// Up to which seq.
+    pub read: Seq,
+    /// Delivered up to which seq (direct conversations only; else 0).
+    pub delivered: Seq,
+}
+
+/// My switches for a conversation; `None` leaves as it is. A draft of `Some("")` is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preferences {
+    /// Keep it on top.
+    pub pinned: Option<bool>,
+    /// No push.
+    pub do_not_disturb: Option<bool>,
+    /// What I began to write.
+    pub draft: Option<String>,
+}
+
+/// A conversation in a user's list, as stored: without the reads that are still in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Which.
+    pub conversation: ConversationId,
+    /// The last commit that touched it for this user.
+    pub stamp: Stamp,
+    /// Its place in the list: Unix milliseconds of its last message, of the joining if there is none.
+    pub updated: TimeMs,
+    /// Present, or why not.
+    pub state: RowState,
+}
+
+/// What a row of the list is.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant)] // nearly every row is the large one
+pub enum RowState {
+    /// In the list.
+    Present {
+        /// The group's name, or the other person's remark, else name.
+        title: String,
+        /// The highest seq the user may see.
+        head: Seq,
+        /// The conversation's rev.
+        rev: Rev,
+        /// Its incarnation.
+        incarnation: Incarnation,
+        /// How far the user has read, by what is stored and by `reads`, whichever is further; not beyond `head`.
+        read: Seq,
+        /// Messages of others after `read` that count, as far as the user may see.
+        unread: u64,
+        /// The newest message the user may see.
+        last: Option<Message>,
+        /// Mentioned, by name or with all, in a message of another after `read`.
+        mentioned: bool,
+        /// Kept on top.
+        pinned: bool,
+        /// No push.
+        do_not_disturb: bool,
+        /// Began to write.
+        draft: Option<String>,
+    },
+    /// Not in the list any more.
+    Removed(RemovedReason),
+}
+
+/// Where a page of the list ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListCursor {
+    /// `updated` of its last row.
+    pub updated: TimeMs,
+    /// Its conversation.
+    pub conversation: ConversationId,
+}
+
+/// A page of a user's list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UserRows {
+    /// Newest first (`updated`, then conversation, descending).
+    pub rows: Vec<Row>,
+    /// There are more after these.
+    pub more: bool,
+    /// Everything committed up to here was seen.
+    pub stamp: Stamp,
+}
+
+/// Conversations.
+#[async_trait]
+pub trait Conversations {
+    /// A page of a user's list, newest first, after `cursor`. Without `since`: what is present. With `since`: what any
+    /// commit after that stamp touched for this user, tombstones included. `reads` are positions not stored yet.
+    async fn list(
+        &self,
+        user: &UserId,
+        since: Option<Stamp>,
+        cursor: Option<&ListCursor>,
+        limit: u32,
+        reads: &[(ConversationId, Seq)],
+    ) -> Result<UserRows>;
+
+    /// One row of a user's list, tombstones included; `None` if the user never had it.
+    async fn row(&self, user: &UserId, conversation: &ConversationId, read: Option<Seq>) -> Result<Option<Row>>;
+
+    /// What a user may see. `None`: no such conversation. A direct conversation of two accounts that exist is there even
+    /// before its first message (head 0).
+    async fn access(&self, user: &UserId, conversation: &ConversationId) -> Result<Option<Access>>;
+
+    /// Present members, and those whose stint ends after `seq`. Both ends of a direct conversation, always.
+    async fn member_list(&self, conversation: &ConversationId, seq: Seq) -> Result<Option<MemberList>>;
+
+    /// The large groups a user is in now, with the stint.
+    async fn large_groups(&self, user: &UserId) -> Result<Vec<(ConversationId, u64, Stint)>>;
+
+    /// Sets switches. False if the user does not have the conversation.
+    async fn set_preferences(&self, user: &UserId, conversation: &ConversationId, set: Preferences) -> Result<bool>;
+
+    /// Hides a conversation for a user until something new comes; what was there stays hidden and counts as read. False
+    /// if the user does not have it.
+    async fn delete_for(&self, user: &UserId, conversation: &ConversationId) -> Result<bool>;
+
+    /// Stores read positions, never moving one back.
+    async fn save_reads(&self, positions: &[ReadPosition]) -> Result<()>;
+
+    /// Stores delivered positions of direct conversations, never moving one back.
+    async fn save_delivered(&self, positions: &[ReadPosition]) -> Result<()>;
+
+    /// Present members who have read up to at least `seq`, without `except`, by user id, those after `after`.
+    async fn readers(
+        &self,
+        conversation: &ConversationId,
+        seq: Seq,
+        except: &UserId,
+        after: Option<&UserId>,
+        limit: u32,
+    ) -> Result<Vec<Reader>>;
+
+    /// How many present members, without `except`, have read up to at least `seq`.
+    async fn count_readers(&self, conversation: &ConversationId, seq: Seq, except: &UserId) -> Result<u64>;
+
+    /// Positions of a user in a conversation.
+    async fn position(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Reader>>;
+}

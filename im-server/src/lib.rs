@@ -1,4 +1,5 @@
 //! The `ImCluster` server: gateways that hold client connections, the chat rules, the store, delivery between servers,
 //! and the HTTP API.
 
+pub mod chat;
 pub mod store;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use im_protocol::{ConnectionId, DeviceId, Epoch, ServerId, Terminal, TimeMs, UserId};
+use im_protocol::{ConnectionId, ConversationId, DeviceId, Epoch, ServerId, Terminal, TimeMs, UserId};
 use serde::{Deserialize, Serialize};
 
 /// Where one connection of a user is.
@@ -23,30 +23,25 @@ pub struct Route {
     pub since: TimeMs,
 }
 
-/// What a server may be interested in without having been named as a recipient. Also the key under which the index is
-/// kept (`g:…`, `r:…`, `p:<user>`, `in:<room>:<user>`).
+/// What a server may be interested in without having been named as a recipient.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Topic(String);
+pub enum Topic {
+    /// The messages of a large group or a room.
+    Conversation(ConversationId),
+    /// The presence of a user.
+    Presence(UserId),
+    /// One user's connections inside a room.
+    Inside(ConversationId, UserId),
+}
 
 impl Topic {
-    /// A large group or a room, by its conversation.
-    pub fn conversation(conversation: &im_protocol::ConversationId) -> Self {
-        Self(conversation.to_string())
-    }
-
-    /// The presence of a user.
-    pub fn presence(user: &UserId) -> Self {
-        Self(format!("p:{user}"))
-    }
-
-    /// One user's connections inside a room.
-    pub fn inside(room: &im_protocol::ConversationId, user: &UserId) -> Self {
-        Self(format!("in:{room}:{user}"))
-    }
-
-    /// The key.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// The key under which the index is kept: `g:…`, `r:…`, `p:<user>`, `in:<room>:<user>`.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Conversation(conversation) => conversation.to_string(),
+            Self::Presence(user) => format!("p:{user}"),
+            Self::Inside(room, user) => format!("in:{room}:{user}"),
+        }
     }
 }
 

@@ -1,0 +1,92 @@
+//! Keeps the registry's index of interests equal to what the hub needs.
+//!
+//! One task writes, so that 0 → 1 and 1 → 0 of one topic cannot overtake each other: it asks the hub what is wanted at
+//! the moment of writing, whatever the event was that called for it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use im_sdk::registry::{Registry, Topic};
+use tokio::sync::{mpsc, oneshot};
+
+use super::Hub;
+
+/// Topics that may wait for the task. A sender waits when it is full.
+const QUEUE: usize = 1024;
+
+/// Between attempts while the registry is out of reach.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// The hub's end.
+pub struct Interest(mpsc::Sender<(Topic, oneshot::Sender<()>)>);
+
+/// The writing end.
+pub struct InterestTask(mpsc::Receiver<(Topic, oneshot::Sender<()>)>);
+
+pub(super) fn channel() -> (Interest, InterestTask) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    (Interest(sender), InterestTask(receiver))
+}
+
+impl Interest {
+    /// Says that what the hub wants of a topic may have changed, and waits until the registry agrees, or is known to be
+    /// out of reach: then the task goes on trying, and the server is not announced.
+    pub(super) async fn changed(&self, topic: Topic) {
+        let (done, written) = oneshot::channel();
+        if self.0.send((topic, done)).await.is_ok() {
+            // An error means that the task has ended with the process.
+            let _ = written.await;
+        }
+    }
+}
+
+impl InterestTask {
+    /// Writes until the hub is gone.
+    pub async fn run(mut self, hub: Arc<Hub>, registry: Arc<dyn Registry>) {
+        let mut written: HashSet<Topic> = HashSet::new();
+        let mut failed: HashSet<Topic> = HashSet::new();
+        loop {
+            let retry = async {
+                if failed.is_empty() { std::future::pending().await } else { tokio::time::sleep(RETRY).await }
+            };
+            tokio::select! {
+                next = self.0.recv() => {
+                    let Some((topic, done)) = next else { return };
+                    if !reconcile(&hub, &*registry, &topic, &mut written).await {
+                        failed.insert(topic);
+                    }
+                    let _ = done.send(());
+                }
+                () = retry => {
+                    let mut still = HashSet::new();
+                    for topic in std::mem::take(&mut failed) {
+                        if !reconcile(&hub, &*registry, &topic, &mut written).await {
+                            still.insert(topic);
+                        }
+                    }
+                    failed = still;
+                }
+            }
+        }
+    }
+}
+
+/// Makes the registry agree with the hub about one topic. False if it could not be reached.
+async fn reconcile(hub: &Hub, registry: &dyn Registry, topic: &Topic, written: &mut HashSet<Topic>) -> bool {
+    loop {
+        let wanted = hub.wants(topic);
+        if wanted == written.contains(topic) {
+            return true;
+        }
+        if let Err(error) = registry.set_interest(topic, hub.server(), hub.epoch(), wanted).await {
+            tracing::warn!(%error, topic = topic.key(), "an interest could not be written; trying again");
+            return false;
+        }
+        if wanted {
+            written.insert(topic.clone());
+        } else {
+            written.remove(topic);
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! Who is connected to this server id, what each is interested in, and the sink that delivery pushes to.
+//!
+//! A push touches memory and sockets only: it finds connections in maps, queues one shared frame on each, and then
+//! flushes each touched connection once, so that what is pending goes out in one write.
+
+mod frame;
+mod index;
+mod interest;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use im_protocol::close::CloseReason;
+use im_protocol::record::{Audience, Disconnect, Push};
+use im_protocol::{ConnectionId, ConversationId, DeviceId, Epoch, Seq, ServerId, Terminal, TimeMs, UserId};
+use im_sdk::registry::Topic;
+use parking_lot::Mutex;
+
+use crate::store::{MemberList, SessionId, Stint};
+
+pub use frame::SharedFrame;
+pub use index::GroupIndex;
+pub use interest::{Interest, InterestTask};
+
+/// Where a connection's frames go. Everything here returns at once, whatever the peer does.
+pub trait Sink: Send + Sync + 'static {
+    /// Queues a frame. True if the connection has to be flushed and nobody has promised to do it yet.
+    fn enqueue(&self, frame: &SharedFrame) -> bool;
+    /// Writes what the socket takes.
+    fn flush(&self);
+    /// Ends the connection, telling why; what is queued goes out first as far as the socket takes it.
+    fn close(&self, reason: CloseReason);
+    /// Checks the clock: closes what is silent, stalled or expired.
+    fn check(&self, now: TimeMs);
+    /// The session whose token opened the connection, or renewed it last.
+    fn session(&self) -> SessionId;
+}
+
+/// A connection that said hello.
+pub struct Connection {
+    /// Its id.
+    pub id: ConnectionId,
+    /// Whose.
+    pub user: UserId,
+    /// Device class.
+    pub terminal: Terminal,
+    /// Which device.
+    pub device: DeviceId,
+    /// Where its frames go.
+    pub sink: Arc<dyn Sink>,
+}
+
+impl Connection {
+    /// Queues a frame and writes it at once.
+    pub fn send(&self, frame: &SharedFrame) {
+        if self.sink.enqueue(frame) {
+            self.sink.flush();
+        }
+    }
+}
+
+/// The connections of one user here. Shared with the indices that the user stands in, so that a fan-out to a large
+/// group follows pointers instead of hashing every member.
+#[derive(Default)]
+pub(crate) struct Present {
+    connections: Mutex<Vec<Arc<Connection>>>,
+}
+
+/// Number of locks the user map is split over: enough that two fan-outs and a few sign-ins rarely meet.
+const SHARDS: usize = 32;
+
+/// The connections of one server id.
+pub struct Hub {
+    server: ServerId,
+    epoch: Epoch,
+    hasher: RandomState,
+    users: Vec<Mutex<HashMap<UserId, Arc<Present>>>>,
+    rooms: Mutex<HashMap<ConversationId, Vec<Arc<Connection>>>>,
+    watchers: Mutex<HashMap<UserId, Vec<Arc<Connection>>>>,
+    groups: Mutex<HashMap<ConversationId, GroupIndex>>,
+    interest: Interest,
+}
+
+impl Hub {
+    /// An empty hub. The task keeps the registry's index of interests equal to what the hub needs; it must be run.
+    pub fn new(server: ServerId, epoch: Epoch) -> (Arc<Self>, InterestTask) {
+        let (interest, task) = interest::channel();
+        let hub = Self {
+            server,
+            epoch,
+            hasher: RandomState::new(),
+            users: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            rooms: Mutex::default(),
+            watchers: Mutex::default(),
+            groups: Mutex::default(),
+            interest,
+        };
+        (Arc::new(hub), task)
+    }
+
+    /// The server id.
+    pub fn server(&self) -> ServerId {
+        self.server
+    }
+
+    /// Its epoch.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn shard(&self, user: &UserId) -> &Mutex<HashMap<UserId, Arc<Present>>> {
+        // The remainder is below SHARDS.
+        #[allow(clippy::cast_possible_truncation)]
+        let at = (self.hasher.hash_one(user) % SHARDS as u64) as usize;
+        &self.users[at]
+    }
+
+    fn present(&self, user: &UserId) -> Option<Arc<Present>> {
+        self.shard(user).lock().get(user).cloned()
+    }
+
+    /// Takes a connection in: from now on pushes reach its sink.
+    pub fn attach(&self, connection: &Arc<Connection>) {
+        let mut shard = self.shard(&connection.user).lock();
+        let present = shard.entry(connection.user.clone()).or_default();
+        present.connections.lock().push(connection.clone());
+    }
+
+    /// Forgets a connection wherever it stands.
+    pub async fn detach(&self, connection: &Connection) {
+        let last = {
+            let mut shard = self.shard(&connection.user).lock();
+            let empty = shard.get(&connection.user).is_some_and(|present| {
+                let mut connections = present.connections.lock();
+                connections.retain(|other| other.id != connection.id);
+                connections.is_empty()
+            });
+            if empty {
+                shard.remove(&connection.user);
+            }
+            empty
+        };
+        let mut ended = Vec::new();
+        remove_from(&mut self.rooms.lock(), connection, |room, others| {
+            if others.is_empty() {
+                ended.push(Topic::Conversation(room.clone()));
+            }
+            if !others.iter().any(|other| other.user == connection.user) {
+                ended.push(Topic::Inside(room.clone(), connection.user.clone()));
+            }
+        });
+        remove_from(&mut self.watchers.lock(), connection, |user, others| {
+            if others.is_empty() {
+                ended.push(Topic::Presence(user.clone()));
+            }
+        });
+        if last {
+            self.groups.lock().retain(|group, index| {
+                if index.remove(&connection.user) && index.is_empty() {
+                    ended.push(Topic::Conversation(group.clone()));
+                    return false;
+                }
+                true
+            });
+        }
+        for topic in ended {
+            self.interest.changed(topic).await;
+        }
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.users.iter().map(|shard| shard.lock().values().map(|p| p.connections.lock().len()).sum::<usize>()).sum()
+    }
+
+    /// Every connection.
+    pub fn all(&self) -> Vec<Arc<Connection>> {
+        let mut all = Vec::new();
+        for shard in &self.users {
+            for present in shard.lock().values() {
+                all.extend(present.connections.lock().iter().cloned());
+            }
+        }
+        all
+    }
+
+    /// Who is connected.
+    pub fn online(&self, user: &UserId) -> bool {
+        self.present(user).is_some()
+    }
+
+    /// Puts a connection into a room. Returns once the registry knows that this server wants the room's messages.
+    pub async fn enter_room(&self, room: &ConversationId, connection: &Arc<Connection>) {
+        {
+            let mut rooms = self.rooms.lock();
+            let inside = rooms.entry(room.clone()).or_default();
+            if inside.iter().any(|other| other.id == connection.id) {
+                return;
+            }
+            inside.push(connection.clone());
+        }
+        self.interest.changed(Topic::Conversation(room.clone())).await;
+        self.interest.changed(Topic::Inside(room.clone(), connection.user.clone())).await;
+    }
+
+    /// Takes a connection out of a room. False if it was not inside.
+    pub async fn leave_room(&self, room: &ConversationId, connection: &Connection) -> bool {
+        {
+            let mut rooms = self.rooms.lock();
+            let Some(inside) = rooms.get_mut(room) else { return false };
+            let before = inside.len();
+            inside.retain(|other| other.id != connection.id);
+            if inside.len() == before {
+                return false;
+            }
+            if inside.is_empty() {
+                rooms.remove(room);
+            }
+        }
+        self.interest.changed(Topic::Inside(room.clone(), connection.user.clone())).await;
+        self.interest.changed(Topic::Conversation(room.clone())).await;
+        true
+    }
+
+    /// Whether a connection is inside a room.
+    pub fn is_inside(&self, room: &ConversationId, connection: ConnectionId) -> bool {
+        self.rooms.lock().get(room).is_some_and(|inside| inside.iter().any(|other| other.id == connection))
+    }
+
+    /// Makes a connection a watcher of users' presence. Returns once the registry knows.
+    pub async fn watch(&self, users: &[UserId], connection: &Arc<Connection>) {
+        for user in users {
+            {
+                let mut watchers = self.watchers.lock();
+                let of_user = watchers.entry(user.clone()).or_default();
+                if of_user.iter().any(|other| other.id == connection.id) {
+                    continue;
+                }
+                of_user.push(connection.clone());
+            }
+            self.interest.changed(Topic::Presence(user.clone())).await;
+        }
+    }
+
+    /// Ends watching.
+    pub async fn unwatch(&self, users: &[UserId], connection: &Connection) {
+        for user in users {
+            {
+                let mut watchers = self.watchers.lock();
+                let Some(of_user) = watchers.get_mut(user) else { continue };
+                of_user.retain(|other| other.id != connection.id);
+                if of_user.is_empty() {
+                    watchers.remove(user);
+                }
+            }
+            self.interest.changed(Topic::Presence(user.clone())).await;
+        }
+    }
+
+    /// Puts a user, just connected, into the indices of the large groups they are in. Returns once the registry knows.
+    pub async fn enter_groups(&self, user: &UserId, groups: Vec<(ConversationId, u64, Stint)>) {
+        for (group, version, stint) in groups {
+            {
+                // Read under the lock of the groups: whoever detaches the user's last connection takes it too.
+                let mut indices = self.groups.lock();
+                let Some(present) = self.present(user) else { return };
+                indices.entry(group.clone()).or_insert_with(|| GroupIndex::new(version)).add(user, stint, present);
+            }
+            self.interest.changed(Topic::Conversation(group.clone())).await;
+        }
+    }
+
+    /// Whether the hub can expand a message of a large group made under `version`, or has to load its members first.
+    pub fn knows_members(&self, group: &ConversationId, version: u64) -> bool {
+        self.groups.lock().get(group).is_some_and(|index| index.version() >= version)
+    }
+
+    /// Takes a member list from the store: the index then holds the members that are connected here.
+    pub async fn load_members(&self, group: &ConversationId, list: &MemberList) {
+        {
+            let mut indices = self.groups.lock();
+            let mut fresh = GroupIndex::new(list.version);
+            for (user, stint) in &list.members {
+                if let Some(present) = self.present(user) {
+                    fresh.add(user, stint.clone(), present);
+                }
+            }
+            match indices.get(group) {
+                Some(known) if known.version() > list.version => {}
+                _ => {
+                    indices.insert(group.clone(), fresh);
+                }
+            }
+        }
+        self.interest.changed(Topic::Conversation(group.clone())).await;
+    }
+
+    /// Whether the hub needs to hear of a topic: asked by the interest task when it is about to write.
+    fn wants(&self, topic: &Topic) -> bool {
+        match topic {
+            Topic::Conversation(conversation) => {
+                self.rooms.lock().contains_key(conversation)
+                    || self.groups.lock().get(conversation).is_some_and(|index| !index.is_empty())
+            }
+            Topic::Presence(user) => self.watchers.lock().contains_key(user),
+            Topic::Inside(room, user) => {
+                self.rooms.lock().get(room).is_some_and(|inside| inside.iter().any(|other| other.user == *user))
+            }
+        }
+    }
+
+    /// Queues a push on every connection concerned; those that have to be flushed are added to `touched`.
+    pub fn push(&self, push: &Push, touched: &mut Vec<Arc<Connection>>) {
+        let frame = SharedFrame::pushed(&push.frame, push.about.clone());
+        let mut queue = |connection: &Arc<Connection>| {
+            if connection.sink.enqueue(&frame) {
+                touched.push(connection.clone());
+            }
+        };
+        match &push.audience {
+            Audience::Users { users, except } => {
+                for present in users.iter().filter_map(|user| self.present(user)) {
+                    let connections = present.connections.lock();
+                    connections.iter().filter(|connection| Some(connection.id) != *except).for_each(&mut queue);
+                }
+            }
+            Audience::Members { conversation, seq, .. } => {
+                if let Some(index) = self.groups.lock().get(conversation) {
+                    index.each(*seq, |present| present.connections.lock().iter().for_each(&mut queue));
+                }
+            }
+            Audience::Room { conversation } => {
+                if let Some(inside) = self.rooms.lock().get(conversation) {
+                    inside.iter().for_each(&mut queue);
+                }
+            }
+            Audience::Watchers { user } => {
+                if let Some(watchers) = self.watchers.lock().get(user) {
+                    watchers.iter().for_each(&mut queue);
+                }
+            }
+        }
+    }
+
+    /// Ends connections.
+    pub fn disconnect(&self, disconnect: &Disconnect) {
+        if let Some(present) = self.present(&disconnect.user) {
+            let concerned: Vec<_> = {
+                let connections = present.connections.lock();
+                connections.iter().filter(|c| disconnect.connections.contains(&c.id)).cloned().collect()
+            };
+            for connection in concerned {
+                connection.sink.close(disconnect.reason);
+            }
+        }
+    }
+
+    /// Tells every connection that something was missed, `None` in place of a conversation.
+    pub fn resync_all(&self, touched: &mut Vec<Arc<Connection>>) {
+        let frame = SharedFrame::resync();
+        for connection in self.all() {
+            if connection.sink.enqueue(&frame) {
+                touched.push(connection);
+            }
+        }
+    }
+
+    /// Members of large groups whose stint ended at or before `seq` need not be looked at again.
+    pub fn forget_left(&self, group: &ConversationId, seq: Seq) {
+        if let Some(index) = self.groups.lock().get_mut(group) {
+            index.forget_left(seq);
+        }
+    }
+}
+
+/// Removes a connection from every list of a map; `seen` gets each key it stood under with who is left.
+fn remove_from<K: Eq + std::hash::Hash>(
+    map: &mut HashMap<K, Vec<Arc<Connection>>>,
+    connection: &Connection,
+    mut seen: impl FnMut(&K, &[Arc<Connection>]),
+) {
+    map.retain(|key, connections| {
+        let before = connections.len();
+        connections.retain(|other| other.id != connection.id);
+        if connections.len() != before {
+            seen(key, connections);
+        }
+        !connections.is_empty()
+    });
+}

@@ -39,6 +39,7 @@ pub const ROOM_HISTORY: u64 = 50;
 
 /// The limits of a server that a client must know, told in `welcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Limits {
     /// Bytes of a message's content, as compact JSON.
     pub content_bytes: usize,

@@ -135,16 +135,19 @@ pub struct Message {
 }
 
 /// The fields of a message that a repeated `client_message_id` must match.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Body {
     /// What it is.
     pub kind: Kind,
     /// What it says.
     pub content: Content,
     /// Who is mentioned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mentions: Vec<UserId>,
     /// Whether everyone is mentioned.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mention_all: bool,
     /// The seq it answers to.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<Seq>,
 }

@@ -1,0 +1,3 @@
+//! What `im-protocol` promises about the wire.
+
+mod client_frames;

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 
 use crate::store::{MemberList, SessionId, Stint};
 
-pub use frame::SharedFrame;
+pub use frame::{Loss, SharedFrame};
 pub use index::GroupIndex;
 pub use interest::{Interest, InterestTask};
 

@@ -173,6 +173,9 @@ pub struct UserRows {
 /// Conversations.
 #[async_trait]
 pub trait Conversations {
+    /// The stamp of the newest commit.
+    async fn stamp(&self) -> Result<Stamp>;
+
     /// A page of a user's list, newest first, after `cursor`. Without `since`: what is present. With `since`: what any
     /// commit after that stamp touched for this user, tombstones included. `reads` are positions not stored yet.
     async fn list(

@@ -1,0 +1,153 @@
+//! Accepting connections: HTTP with the upgrade to a WebSocket, and plain TCP.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use im_protocol::close::CloseReason;
+use im_protocol::{ErrorCode, WireError};
+use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceExt;
+
+use super::outbox::{Framing, Outbox};
+use super::session;
+use super::tcp::TcpInput;
+use super::websocket::WebSocketInput;
+use super::Gateway;
+use crate::api::Problem;
+
+/// A request's head must arrive within this time, so that a slow one does not hold a socket for ever.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a refused peer has to read why.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// After a failed `accept` (no more file descriptors): others may be closed meanwhile.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// `GET /v1/connect`.
+pub fn connect_route(gateway: Arc<Gateway>) -> Router {
+    Router::new().route("/v1/connect", get(connect)).with_state(gateway)
+}
+
+async fn connect(
+    State(gateway): State<Arc<Gateway>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+) -> Response {
+    if gateway.is_leaving() {
+        return Problem(WireError::new(ErrorCode::Unavailable, "the server is leaving: connect again")).into_response();
+    }
+    if !gateway.handshakes.admit(peer.ip()) {
+        let error = WireError::rate_limited("too many handshakes from this address", 1_000);
+        return Problem(error).into_response();
+    }
+    let (head, ()) = match tungstenite_request(&request) {
+        Ok(head) => (head, ()),
+        Err(error) => return Problem(error).into_response(),
+    };
+    let response = match tungstenite::handshake::server::create_response(&head) {
+        Ok(response) => response.map(|()| axum::body::Body::empty()),
+        Err(error) => {
+            let detail = format!("this path speaks WebSocket (RFC 6455): {error}");
+            let mut response =
+                Problem(WireError::invalid_frame(None, detail)).with_status(StatusCode::BAD_REQUEST).into_response();
+            response.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
+            return response;
+        }
+    };
+    let upgrade = hyper::upgrade::on(&mut request);
+    gateway.clone().tasks.spawn(async move {
+        let Ok(upgraded) = upgrade.await else { return };
+        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+            tracing::error!("an upgraded connection is no TCP stream");
+            return;
+        };
+        let read = parts.read_buf.to_vec();
+        drop(parts.read_buf);
+        let outbox = Outbox::new(parts.io.into_inner(), Framing::WebSocket, gateway.bounds);
+        let input = WebSocketInput::new(outbox.clone(), read);
+        session::run(gateway, outbox, input).await;
+    });
+    response
+}
+
+/// The head of the request, as the handshake wants it.
+fn tungstenite_request(request: &Request) -> Result<axum::http::Request<()>, WireError> {
+    let mut head = axum::http::Request::builder().method(request.method()).uri(request.uri()).version(request.version());
+    if let Some(headers) = head.headers_mut() {
+        headers.clone_from(request.headers());
+    }
+    head.body(()).map_err(|e| WireError::invalid_frame(None, e.to_string()))
+}
+
+/// Serves HTTP until the task is dropped.
+pub async fn serve_http(listener: TcpListener, app: Router) {
+    loop {
+        let (stream, peer) = accept(&listener).await;
+        let app = app.clone();
+        tokio::spawn(async move {
+            let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+                let mut request = request.map(axum::body::Body::new);
+                request.extensions_mut().insert(ConnectInfo(peer));
+                app.clone().oneshot(request)
+            });
+            let served = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades()
+                .await;
+            if let Err(error) = served {
+                tracing::debug!(%peer, %error, "an HTTP connection broke");
+            }
+        });
+    }
+}
+
+/// Serves the TCP framing until the task is dropped.
+pub async fn serve_tcp(listener: TcpListener, gateway: Arc<Gateway>) {
+    loop {
+        let (stream, peer) = accept(&listener).await;
+        let outbox = Outbox::new(stream, Framing::Tcp, gateway.bounds);
+        let gateway = gateway.clone();
+        let refused = if gateway.is_leaving() {
+            Some(CloseReason::GoingAway)
+        } else if gateway.handshakes.admit(peer.ip()) {
+            None
+        } else {
+            Some(CloseReason::TooManyRequests)
+        };
+        gateway.clone().tasks.spawn(async move {
+            match refused {
+                Some(reason) => outbox.finish(reason, GOODBYE).await,
+                None => {
+                    let input = TcpInput::new(outbox.clone());
+                    session::run(gateway, outbox, input).await;
+                }
+            }
+        });
+    }
+}
+
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Frames are small and wanted at once; a socket that refuses the option still works.
+                let _ = stream.set_nodelay(true);
+                return (stream, peer);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}

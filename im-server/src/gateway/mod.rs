@@ -1,0 +1,96 @@
+//! The gateway: sockets, framings, and one task per connection between a socket and the rules.
+
+mod hello;
+mod listen;
+mod outbox;
+mod policy;
+mod requests;
+mod session;
+mod sweep;
+mod tcp;
+mod websocket;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use im_protocol::close::CloseReason;
+use im_protocol::limits::{HEARTBEAT_MS, SILENCE_TENTHS};
+use tokio_util::task::TaskTracker;
+
+pub use listen::{connect_route, serve_http, serve_tcp};
+pub use outbox::Bounds;
+pub use sweep::sweep;
+
+use crate::chat::Chat;
+use crate::hub::Hub;
+
+/// Whether an address may open one more connection now.
+pub trait Handshakes: Send + Sync + 'static {
+    /// True if it may.
+    fn admit(&self, address: IpAddr) -> bool;
+}
+
+/// What every connection needs.
+pub struct Gateway {
+    /// The rules.
+    pub(crate) chat: Arc<Chat>,
+    hubs: Vec<Arc<Hub>>,
+    next: AtomicUsize,
+    bounds: Bounds,
+    handshakes: Arc<dyn Handshakes>,
+    leaving: AtomicBool,
+    tasks: TaskTracker,
+}
+
+impl Bounds {
+    /// Bounds by the protocol's heartbeat.
+    pub const DEFAULT: Self = Self {
+        queue_bytes: 1024 * 1024,
+        stall_ms: 15_000,
+        // The product is far below i64::MAX.
+        #[allow(clippy::cast_possible_wrap)]
+        silence_ms: (HEARTBEAT_MS * SILENCE_TENTHS / 10) as i64,
+    };
+}
+
+impl Gateway {
+    /// A gateway whose connections alternate between the hubs: one in production, two in `dev`.
+    pub fn new(chat: Arc<Chat>, hubs: Vec<Arc<Hub>>, bounds: Bounds, handshakes: Arc<dyn Handshakes>) -> Arc<Self> {
+        Arc::new(Self {
+            chat,
+            hubs,
+            next: AtomicUsize::new(0),
+            bounds,
+            handshakes,
+            leaving: AtomicBool::new(false),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    fn next_hub(&self) -> &Arc<Hub> {
+        &self.hubs[self.next.fetch_add(1, Ordering::Relaxed) % self.hubs.len()]
+    }
+
+    /// The hubs, by server id.
+    pub fn hubs(&self) -> &[Arc<Hub>] {
+        &self.hubs
+    }
+
+    /// No new connections are taken.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// Takes no new connections, tells everyone to go elsewhere, and waits until they are gone.
+    pub async fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        for hub in &self.hubs {
+            for connection in hub.all() {
+                connection.sink.close(CloseReason::GoingAway);
+            }
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}

@@ -1,10 +1,14 @@
 //! Records to a server id: one topic per server, in order, at least once.
 
+mod memory;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use im_protocol::record::Record;
 use im_protocol::{ConversationId, ServerId};
+
+pub use memory::MemoryBus;
 
 /// A record on its way to a server.
 #[derive(Clone, Debug)]

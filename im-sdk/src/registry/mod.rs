@@ -1,10 +1,14 @@
 //! Where connections are. The registry is a cache that may vanish: what it does not know is unknown, not offline.
 
+mod memory;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use im_protocol::{ConnectionId, ConversationId, DeviceId, Epoch, ServerId, Terminal, TimeMs, UserId};
 use serde::{Deserialize, Serialize};
+
+pub use memory::MemoryRegistry;
 
 /// Where one connection of a user is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,9 +81,14 @@ impl ServerTable {
         self.0.get(&id)
     }
 
+    /// All of them, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (ServerId, &Server)> {
+        self.0.iter().map(|(&id, server)| (id, server))
+    }
+
     /// Those that live, by id.
     pub fn live(&self) -> impl Iterator<Item = (ServerId, &Server)> {
-        self.0.iter().filter(|(_, server)| server.live).map(|(&id, server)| (id, server))
+        self.iter().filter(|(_, server)| server.live)
     }
 }
 

@@ -26,13 +26,6 @@ pub enum Payload {
     Push(Push),
     /// End connections of a user.
     Disconnect(Disconnect),
-    /// Tell everyone concerned that they have to pull: sent in place of an old backlog.
-    Poke {
-        /// Who is concerned.
-        audience: Audience,
-        /// What to pull.
-        about: About,
-    },
 }
 
 /// A frame for some of a server's connections.
@@ -45,9 +38,6 @@ pub struct Push {
     /// Set on what a client could miss for good: what to name in `resync` when a connection's queue is full. A frame
     /// without it (typing, presence) may be dropped.
     pub about: Option<About>,
-    /// Members of a large group who come or go with this message, for the member index of the receiving server.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub changes: Vec<MemberChange>,
 }
 
 /// Who gets a frame.
@@ -92,19 +82,6 @@ pub struct About {
     pub head: Seq,
     /// Its rev.
     pub rev: Rev,
-}
-
-/// A member of a large group comes or goes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MemberChange {
-    /// The group's conversation.
-    pub conversation: ConversationId,
-    /// Who.
-    pub user: UserId,
-    /// The first seq the member sees.
-    pub joined: Seq,
-    /// The first seq the member does not see any more.
-    pub left: Option<Seq>,
 }
 
 /// Connections to end.

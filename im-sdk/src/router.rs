@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
-use im_protocol::record::{About, Audience, Disconnect, MemberChange, Payload, Push, Record};
+use im_protocol::record::{About, Audience, Disconnect, Payload, Push, Record};
 use im_protocol::{ConnectionId, ConversationId, Epoch, Frame, Seq, ServerId, UserId};
 use parking_lot::RwLock;
 use tokio::sync::Semaphore;
@@ -22,8 +22,6 @@ pub struct Routed {
     pub frame: Frame,
     /// Set on what a client could miss for good: what to name in `resync`.
     pub about: Option<About>,
-    /// Members of a large group who come or go with it.
-    pub changes: Vec<MemberChange>,
     /// Frames with the same key keep their order on the bus.
     pub key: Option<ConversationId>,
 }
@@ -179,7 +177,7 @@ impl Router {
 
     fn records(&self, push: Routed, targets: Vec<Target>) -> impl Iterator<Item = Outgoing> {
         let from = self.from;
-        let Routed { to, frame, about, changes, key } = push;
+        let Routed { to, frame, about, key } = push;
         targets.into_iter().map(move |Target { server, epoch, users }| {
             let audience = match &to {
                 Recipients::Users { except, .. } => Audience::Users { users, except: *except },
@@ -191,7 +189,7 @@ impl Router {
                 Recipients::Room(conversation) => Audience::Room { conversation: conversation.clone() },
                 Recipients::Watchers(user) => Audience::Watchers { user: user.clone() },
             };
-            let push = Push { audience, frame: frame.clone(), about: about.clone(), changes: changes.clone() };
+            let push = Push { audience, frame: frame.clone(), about: about.clone() };
             let record = Record { epoch, from, payload: Payload::Push(push) };
             Outgoing { server, key: key.clone(), record: Arc::new(record) }
         })

@@ -2,4 +2,6 @@
 //! and the HTTP API.
 
 pub mod chat;
+pub mod delivery;
+pub mod hub;
 pub mod store;

@@ -66,8 +66,10 @@ impl CommitTask {
     pub(super) async fn run(mut self, store: Arc<dyn Store>, publish: Arc<dyn Publish>) {
         let mut jobs = Vec::with_capacity(BATCH);
         while self.0.recv_many(&mut jobs, BATCH).await > 0 {
-            let (messages, answers): (Vec<_>, Vec<_>) =
-                jobs.drain(..).map(|Job { message, answer }| ((message.client_message_id.clone(), message), answer)).unzip();
+            let (messages, answers): (Vec<_>, Vec<_>) = jobs
+                .drain(..)
+                .map(|Job { message, answer }| ((message.client_message_id.clone(), message), answer))
+                .unzip();
             let (ids, batch): (Vec<_>, Vec<NewMessage>) = messages.into_iter().unzip();
             let conversations: Vec<_> = batch.iter().map(|message| message.conversation.clone()).collect();
             let started = std::time::Instant::now();
@@ -87,7 +89,8 @@ impl CommitTask {
                 Ok((outbox, outcomes)) => {
                     let mut committed = Committed { outbox, ..Committed::default() };
                     let mut results = Vec::with_capacity(size);
-                    for ((outcome, conversation), client_message_id) in outcomes.into_iter().zip(conversations).zip(ids) {
+                    for ((outcome, conversation), client_message_id) in outcomes.into_iter().zip(conversations).zip(ids)
+                    {
                         let sent = |seq, time, duplicate| Sent {
                             id: None,
                             conversation: conversation.clone(),

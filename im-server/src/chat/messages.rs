@@ -24,7 +24,12 @@ pub struct MessagesQuery {
 
 impl Chat {
     /// A stretch of a conversation, for someone who has no connection to speak of.
-    pub async fn messages(&self, user: &UserId, conversation: &ConversationId, query: MessagesQuery) -> Result<Messages> {
+    pub async fn messages(
+        &self,
+        user: &UserId,
+        conversation: &ConversationId,
+        query: MessagesQuery,
+    ) -> Result<Messages> {
         let inside = match conversation.kind() {
             ConversationKind::Room => self.inside_anywhere(conversation, user).await?,
             _ => Inside::No,
@@ -103,12 +108,7 @@ impl Chat {
     }
 
     /// What a user may see of a conversation; an error for a stranger.
-    pub(super) async fn access(
-        &self,
-        user: &UserId,
-        conversation: &ConversationId,
-        inside: Inside,
-    ) -> Result<Access> {
+    pub(super) async fn access(&self, user: &UserId, conversation: &ConversationId, inside: Inside) -> Result<Access> {
         let mut access = self.store.access(user, conversation).await?.ok_or_else(no_such_conversation)?;
         if conversation.kind() == ConversationKind::Room {
             if inside == Inside::No {

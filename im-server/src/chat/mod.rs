@@ -3,18 +3,34 @@
 //!
 //! One [`Chat`] serves the whole process; each capability is an `impl Chat` in a file of its own.
 
+mod committer;
+mod cursors;
+mod gaps;
+mod messages;
+mod presence;
 mod publish;
+mod reads;
+mod send;
 mod settings;
+mod views;
 
 use std::sync::Arc;
 
-use im_protocol::{ErrorCode, UserId, WireError};
+use im_protocol::{ConversationId, DeviceId, ErrorCode, Terminal, UserId, WireError};
 use im_sdk::registry::{Registry, RegistryError};
+use tokio::task::JoinSet;
 
+use committer::{CommitTask, Committer};
+use reads::Reads;
+use send::Pace;
+
+pub use committer::Answer;
+pub use messages::MessagesQuery;
 pub use publish::{Devices, Publish};
+pub use send::Inside;
 pub use settings::Settings;
 
-use crate::store::{SessionId, Store, StoreError};
+use crate::store::{SessionId, Stint, Store, StoreError};
 
 /// What a rule returns.
 pub type Result<T> = std::result::Result<T, WireError>;
@@ -37,12 +53,112 @@ pub enum Right {
     Service,
 }
 
+/// What the rules rest on.
+pub struct Parts {
+    /// The truth.
+    pub store: Arc<dyn Store>,
+    /// Where connections are.
+    pub registry: Arc<dyn Registry>,
+    /// Where effects go.
+    pub publish: Arc<dyn Publish>,
+    /// What an operator set.
+    pub settings: Settings,
+    /// How many committers share the conversations: one for SQLite, which has one writer.
+    pub committers: usize,
+}
+
 /// The rules over one store.
 pub struct Chat {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) publish: Arc<dyn Publish>,
     pub(crate) settings: Settings,
+    committer: Committer,
+    pace: Pace,
+    reads: Reads,
+    /// Ids as registered, by lower case.
+    spelled: quick_cache::sync::Cache<String, UserId>,
+}
+
+/// Ids whose spelling is remembered.
+const SPELLED: usize = 50_000;
+
+/// What has to run beside the rules.
+pub struct Background {
+    chat: Arc<Chat>,
+    committers: Vec<CommitTask>,
+}
+
+impl Chat {
+    /// The rules, and what has to run beside them.
+    pub fn new(parts: Parts) -> (Arc<Self>, Background) {
+        let Parts { store, registry, publish, settings, committers: count } = parts;
+        let (committer, committers) = committer::committers(count);
+        let pace = Pace::new(settings.limits.messages_per_second, settings.limits.message_burst);
+        let chat = Arc::new(Self {
+            store,
+            registry,
+            publish,
+            settings,
+            committer,
+            pace,
+            reads: Reads::default(),
+            spelled: quick_cache::sync::Cache::new(SPELLED),
+        });
+        (chat.clone(), Background { chat, committers })
+    }
+
+    /// What an operator set.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Where connections are.
+    pub fn registry(&self) -> &dyn Registry {
+        &*self.registry
+    }
+
+    /// Where effects go.
+    pub fn publish(&self) -> &dyn Publish {
+        &*self.publish
+    }
+
+    /// The large groups a user is in, for the hub's indices.
+    pub(crate) async fn large_groups(&self, user: &UserId) -> Result<Vec<(ConversationId, u64, Stint)>> {
+        Ok(self.store.large_groups(user).await?)
+    }
+
+    /// Which of these sessions are over.
+    pub(crate) async fn ended_sessions(&self, sessions: &[SessionId]) -> Result<Vec<SessionId>> {
+        Ok(self.store.dead_sessions(sessions).await?)
+    }
+
+    /// A new terminal of a class ends the sessions of the class's other devices.
+    pub(crate) async fn end_other_devices(
+        &self,
+        user: &UserId,
+        terminal: Terminal,
+        device: &DeviceId,
+        session: &SessionId,
+    ) -> Result<()> {
+        self.store.revoke_other_devices(user, terminal, device, session).await?;
+        Ok(())
+    }
+
+    /// Writes what is still only in memory. Called once nothing is asked any more.
+    pub async fn finish(&self) -> Result<()> {
+        self.flush_reads().await
+    }
+}
+
+impl Background {
+    /// Starts the tasks; they end with the set.
+    pub fn start(self, tasks: &mut JoinSet<()>) {
+        for committer in self.committers {
+            tasks.spawn(committer.run(self.chat.store.clone(), self.chat.publish.clone()));
+        }
+        tasks.spawn(self.chat.keep_reads());
+    }
 }
 
 impl From<StoreError> for WireError {
@@ -60,15 +176,11 @@ impl From<StoreError> for WireError {
     }
 }
 
-impl From<RegistryErrorAnswer> for WireError {
-    fn from(RegistryErrorAnswer(error): RegistryErrorAnswer) -> Self {
-        tracing::warn!(%error, "the registry is out of reach");
-        Self::new(ErrorCode::Unavailable, "the registry is out of reach: try again")
-    }
+/// The answer while the registry is out of reach.
+pub(crate) fn registry_unavailable(error: RegistryError) -> WireError {
+    tracing::warn!(%error, "the registry is out of reach");
+    WireError::new(ErrorCode::Unavailable, "the registry is out of reach: try again")
 }
-
-/// A registry error on its way to a client.
-pub(crate) struct RegistryErrorAnswer(pub(crate) RegistryError);
 
 /// Now, by this machine's clock: Unix milliseconds.
 pub(crate) fn now_ms() -> im_protocol::TimeMs {

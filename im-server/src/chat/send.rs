@@ -12,7 +12,7 @@ use im_sdk::registry::Topic;
 use tokio::sync::oneshot;
 
 use super::committer::{self, Answer, Job};
-use super::{Caller, Chat, Result, Right};
+use super::{Caller, Chat, Result, Right, registry_unavailable};
 use crate::store::{NewMessage, Outcome};
 
 /// Whether the one who asks is inside the room that is asked for. Rooms have no stored members: whoever holds the
@@ -149,8 +149,7 @@ impl Chat {
             return Ok(known);
         }
         let found = self.store.accounts(std::slice::from_ref(user)).await?.pop().flatten();
-        let account =
-            found.ok_or_else(|| WireError::new(ErrorCode::NotFound, format!("there is no user {user}")))?;
+        let account = found.ok_or_else(|| WireError::new(ErrorCode::NotFound, format!("there is no user {user}")))?;
         self.spelled.insert(key, account.user.clone());
         Ok(account.user)
     }
@@ -158,11 +157,12 @@ impl Chat {
     /// Whether any connection of a user, on whatever server, is inside a room.
     pub(super) async fn inside_anywhere(&self, room: &ConversationId, user: &UserId) -> Result<Inside> {
         let topic = Topic::Inside(room.clone(), user.clone());
-        let interested = self.registry.interested(&[topic]).await?;
-        let table = self.registry.servers().await?;
-        let inside = interested.into_iter().flatten().any(|(server, epoch)| {
-            table.get(server).is_some_and(|server| server.live && server.epoch <= epoch)
-        });
+        let interested = self.registry.interested(&[topic]).await.map_err(registry_unavailable)?;
+        let table = self.registry.servers().await.map_err(registry_unavailable)?;
+        let inside = interested
+            .into_iter()
+            .flatten()
+            .any(|(server, epoch)| table.get(server).is_some_and(|server| server.live && server.epoch <= epoch));
         Ok(if inside { Inside::Yes } else { Inside::No })
     }
 }

@@ -1,9 +1,7 @@
 //! The list of conversations as one user sees it, and what the user sets of it.
 
 use im_protocol::limits::{ANSWER_BYTES, TEXT_CHARS};
-use im_protocol::server::{
-    ConversationItem, ConversationView, Conversations, Event, RemovedReason, Tombstone,
-};
+use im_protocol::server::{ConversationItem, ConversationView, Conversations, Event, RemovedReason, Tombstone};
 use im_protocol::{ConversationId, ErrorCode, ServerFrame, UserId, WireError, text};
 use im_sdk::router::Recipients;
 

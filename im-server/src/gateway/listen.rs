@@ -15,11 +15,11 @@ use im_protocol::{ErrorCode, WireError};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
+use super::Gateway;
 use super::outbox::{Framing, Outbox};
 use super::session;
 use super::tcp::TcpInput;
 use super::websocket::WebSocketInput;
-use super::Gateway;
 use crate::api::Problem;
 
 /// A request's head must arrive within this time, so that a slow one does not hold a socket for ever.
@@ -80,7 +80,8 @@ async fn connect(
 
 /// The head of the request, as the handshake wants it.
 fn tungstenite_request(request: &Request) -> Result<axum::http::Request<()>, WireError> {
-    let mut head = axum::http::Request::builder().method(request.method()).uri(request.uri()).version(request.version());
+    let mut head =
+        axum::http::Request::builder().method(request.method()).uri(request.uri()).version(request.version());
     if let Some(headers) = head.headers_mut() {
         headers.clone_from(request.headers());
     }

@@ -329,22 +329,21 @@ impl Queue {
 
     /// Notes what could not be queued: the newest of each conversation, or everything if there are too many.
     fn miss(&mut self, about: Option<&About>) {
-        let everything = self.missed.iter().any(Option::is_none);
-        match about {
-            _ if everything => {}
-            Some(about) => {
-                let known =
-                    self.missed.iter_mut().flatten().find(|known| known.conversation == about.conversation);
-                match known {
-                    Some(known) => {
-                        known.head = known.head.max(about.head);
-                        known.rev = known.rev.max(about.rev);
-                    }
-                    None if self.missed.len() < MISSED => self.missed.push(Some(about.clone())),
-                    None => self.missed = vec![None],
-                }
-            }
-            None => self.missed = vec![None],
+        if self.missed.iter().any(Option::is_none) {
+            return;
+        }
+        let Some(about) = about else {
+            self.missed = vec![None];
+            return;
+        };
+        let same = |known: &&mut About| known.conversation == about.conversation;
+        if let Some(known) = self.missed.iter_mut().flatten().find(same) {
+            known.head = known.head.max(about.head);
+            known.rev = known.rev.max(about.rev);
+        } else if self.missed.len() < MISSED {
+            self.missed.push(Some(about.clone()));
+        } else {
+            self.missed = vec![None];
         }
     }
 }
@@ -405,4 +404,3 @@ impl Sink for Outbox {
         self.session.lock().clone()
     }
 }
-

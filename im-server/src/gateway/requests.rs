@@ -1,7 +1,6 @@
 //! What a connection asks for, after hello. One request at a time; sends only wait for their place in the queue of the
 //! committer, so that many may be under way.
 
-
 use im_protocol::client::{ClientFrame, Presence, Room, Sync};
 use im_protocol::server::{self, Answer, Pong};
 use im_protocol::{ConversationKind, ErrorCode, FrameId, ServerFrame, WireError};
@@ -86,7 +85,10 @@ async fn answer(session: &Session, id: Option<FrameId>, frame: ClientFrame) -> R
             Some(ok(id))
         }
         ClientFrame::Hello(_) => {
-            return Err(WireError::invalid_frame(Some("type".into()), "hello is said once; a fresh token comes by auth"));
+            return Err(WireError::invalid_frame(
+                Some("type".into()),
+                "hello is said once; a fresh token comes by auth",
+            ));
         }
     })
 }
@@ -120,8 +122,7 @@ async fn synchronize(session: &Session, id: Option<FrameId>, sync: Sync) {
     let count = sync.items.len();
     for (n, item) in sync.items.into_iter().enumerate() {
         let last = sync.many && n + 1 == count;
-        let query =
-            MessagesQuery { before: None, after: Some(item.after), rev: Some(item.rev), limit: sync.limit };
+        let query = MessagesQuery { before: None, after: Some(item.after), rev: Some(item.rev), limit: sync.limit };
         let inside = session.inside(&item.conversation);
         let page = session.gateway.chat.messages_for(&session.caller.user, &item.conversation, query, inside).await;
         let frame = match page {
@@ -149,4 +150,3 @@ impl Session {
         }
     }
 }
-

@@ -71,11 +71,7 @@ pub(super) async fn run<I: Input>(gateway: Arc<Gateway>, outbox: Arc<Outbox>, mu
 }
 
 /// Waits for a good hello.
-async fn open<I: Input>(
-    gateway: &Arc<Gateway>,
-    outbox: &Arc<Outbox>,
-    input: &mut I,
-) -> Result<Session, CloseReason> {
+async fn open<I: Input>(gateway: &Arc<Gateway>, outbox: &Arc<Outbox>, input: &mut I) -> Result<Session, CloseReason> {
     let said_hello = async {
         loop {
             let text = read(outbox, input).await?;

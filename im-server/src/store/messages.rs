@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use im_protocol::message::Body;
-use im_protocol::record::MemberChange;
 use im_protocol::server::RemovedReason;
 use im_protocol::{ClientMessageId, ConversationId, Message, Rev, Seq, TimeMs, UserId, WireError};
 
@@ -78,6 +77,19 @@ pub struct CommittedMessage {
     pub large: bool,
     /// Who comes and goes with this message.
     pub changes: Vec<MemberChange>,
+}
+
+/// A member comes or goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberChange {
+    /// The group's conversation.
+    pub conversation: ConversationId,
+    /// Who.
+    pub user: UserId,
+    /// The first seq the member sees.
+    pub joined: Seq,
+    /// The first seq the member does not see any more.
+    pub left: Option<Seq>,
 }
 
 /// What a transaction committed.

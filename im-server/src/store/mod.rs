@@ -24,8 +24,8 @@ pub use groups::{
     Member, MemberWithName, NewGroup, NewJoinRequest, NewRoom, Role, Room, Subject,
 };
 pub use messages::{
-    Committed, CommittedMessage, DecideRecall, Messages, NewMessage, Outcome, Page, RecallFacts, Recalled, Refusal,
-    Removal, Slice,
+    Committed, CommittedMessage, DecideRecall, MemberChange, Messages, NewMessage, Outcome, Page, RecallFacts,
+    Recalled, Refusal, Removal, Slice,
 };
 pub use outbox::{Outbox, OutboxId, OutboxItem, OutboxRow};
 pub use servers::Servers;

@@ -1,0 +1,142 @@
+//! The consumer: takes a server's records off the bus, in order, and hands them to its hub.
+//!
+//! A message of a large group that was made under a newer membership than the hub's index waits until the members are
+//! loaded again; it holds up its own conversation and no other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use im_protocol::ConversationId;
+use im_protocol::record::{Audience, Payload, Push};
+use im_sdk::bus::{Delivery, Subscription};
+use tokio::task::JoinSet;
+
+use crate::hub::{Connection, Hub};
+use crate::store::{MemberList, Store};
+
+/// Records taken at once: each connection they touch is written to once.
+const BATCH: usize = 256;
+
+/// Pushes that may wait for one group's members; beyond, its members here are told to pull.
+const WAITING: usize = 1_024;
+
+/// Why consuming ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The bus is closed.
+    Closed,
+    /// A record of a higher epoch came: another process has taken this server id.
+    Fenced,
+}
+
+/// Consumes until the bus ends or another process takes over.
+pub async fn consume(hub: Arc<Hub>, store: Arc<dyn Store>, mut subscription: Box<dyn Subscription>) -> Ended {
+    let mut consumer = Consumer { hub, store, waiting: HashMap::new(), loads: JoinSet::new(), touched: Vec::new() };
+    let mut deliveries = Vec::with_capacity(BATCH);
+    loop {
+        tokio::select! {
+            open = subscription.next(&mut deliveries, BATCH) => {
+                for delivery in deliveries.drain(..) {
+                    if consumer.take(&delivery) == Taken::FromHigherEpoch {
+                        return Ended::Fenced;
+                    }
+                }
+                if !open {
+                    return Ended::Closed;
+                }
+            }
+            Some(loaded) = consumer.loads.join_next() => match loaded {
+                Ok((conversation, list)) => consumer.loaded(conversation, list).await,
+                Err(error) => tracing::error!(%error, "loading members broke"),
+            },
+        }
+        consumer.flush();
+        // A large fan-out must not keep the others of this worker waiting.
+        tokio::task::yield_now().await;
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Taken {
+    Here,
+    FromHigherEpoch,
+}
+
+struct Consumer {
+    hub: Arc<Hub>,
+    store: Arc<dyn Store>,
+    /// Pushes of groups whose members are being loaded.
+    waiting: HashMap<ConversationId, Vec<Push>>,
+    loads: JoinSet<(ConversationId, Option<MemberList>)>,
+    touched: Vec<Arc<Connection>>,
+}
+
+impl Consumer {
+    fn take(&mut self, delivery: &Delivery) -> Taken {
+        let record = match delivery {
+            Delivery::Gap => {
+                tracing::warn!(server = %self.hub.server(), "records are missing: every connection has to resync");
+                self.hub.resync_all(&mut self.touched);
+                return Taken::Here;
+            }
+            Delivery::Record(record) => record,
+        };
+        if record.epoch > self.hub.epoch() {
+            return Taken::FromHigherEpoch;
+        }
+        if record.epoch < self.hub.epoch() {
+            metrics::counter!("im_records_of_older_epochs_total").increment(1);
+            return Taken::Here;
+        }
+        match &record.payload {
+            Payload::Push(push) => self.push(push),
+            Payload::Disconnect(disconnect) => self.hub.disconnect(disconnect),
+        }
+        Taken::Here
+    }
+
+    fn push(&mut self, push: &Push) {
+        if let Audience::Members { conversation, seq, members_version } = &push.audience {
+            if let Some(waiting) = self.waiting.get_mut(conversation) {
+                if waiting.len() < WAITING {
+                    waiting.push(push.clone());
+                }
+                return;
+            }
+            if !self.hub.knows_members(conversation, *members_version) {
+                self.waiting.insert(conversation.clone(), vec![push.clone()]);
+                self.load(conversation.clone(), *seq);
+                return;
+            }
+        }
+        self.hub.push(push, &mut self.touched);
+    }
+
+    fn load(&mut self, conversation: ConversationId, seq: u64) {
+        let store = self.store.clone();
+        self.loads.spawn(async move {
+            // Without the members nobody is told; the next message tries again, and clients pull what they miss.
+            let list = store.member_list(&conversation, seq).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, %conversation, "members could not be loaded");
+                None
+            });
+            (conversation, list)
+        });
+    }
+
+    async fn loaded(&mut self, conversation: ConversationId, list: Option<MemberList>) {
+        if let Some(list) = list {
+            self.hub.load_members(&conversation, &list).await;
+        }
+        for push in self.waiting.remove(&conversation).unwrap_or_default() {
+            // One that was made under a yet newer membership starts the next load.
+            self.push(&push);
+        }
+    }
+
+    fn flush(&mut self) {
+        for connection in self.touched.drain(..) {
+            connection.sink.flush();
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! From commit to connections: the relay publishes what was committed, one record per server; the consumer takes a
+//! server's records off the bus and hands them to its hub.
+
+mod consume;
+mod frames;
+mod members;
+mod publisher;
+mod relay;
+
+pub use consume::{Ended, consume};
+pub use publisher::{Publisher, channel};
+pub use relay::{Relay, RelayConfig};

@@ -6,6 +6,8 @@
 mod frame;
 mod index;
 mod interest;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

@@ -1,0 +1,188 @@
+//! `im-server dev`: everything in one process, on one folder, with two gateway server ids, so that what goes between
+//! users really crosses the bus.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use im_protocol::{GroupId, ServerId, UserId};
+use im_sdk::bus::MemoryBus;
+use im_sdk::registry::MemoryRegistry;
+
+use crate::api::AddressLimits;
+use crate::chat::{Chat, Secret, Settings};
+use crate::server::{Addresses, Assembly, Server};
+use crate::store::sqlite::SqliteStore;
+
+/// Records that may wait for a server; the relay waits when it is full.
+const BUS_CAPACITY: usize = 16 * 1024;
+
+/// `dev` has ten times the limits per address of production: a developer's tests come from one address.
+const ADDRESS_LIMITS_TIMES: u32 = 10;
+
+/// Options of `im-server dev`.
+#[derive(Args, Clone, Debug)]
+pub struct DevOptions {
+    /// Folder for the database and the signing secret
+    #[arg(long, value_name = "DIR", default_value = "./im-data", env = "IM_DATA")]
+    pub data: PathBuf,
+    /// Address of HTTP and WebSocket
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080", env = "IM_LISTEN")]
+    pub listen: SocketAddr,
+    /// Address of the TCP framing
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8090", env = "IM_TCP_LISTEN")]
+    pub tcp_listen: SocketAddr,
+    /// Address of probes, metrics and status
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9090", env = "IM_MANAGEMENT_LISTEN")]
+    pub management_listen: SocketAddr,
+    /// Token that opens /status on the management port; without one it stays closed
+    #[arg(long, value_name = "TOKEN", env = "IM_MANAGEMENT_TOKEN", hide_env_values = true)]
+    pub management_token: Option<String>,
+    /// Token with which a backend sends for any user; without one no backend can
+    #[arg(long, value_name = "TOKEN", env = "IM_SERVICE_TOKEN", hide_env_values = true)]
+    pub service_token: Option<String>,
+    /// No limits per user and per address, for load tests
+    #[arg(long)]
+    pub no_limits: bool,
+}
+
+/// Starts the server. The lock keeps a second one off the folder as long as it is held.
+pub async fn start(options: &DevOptions, metrics: metrics_exporter_prometheus::PrometheusHandle) -> anyhow::Result<(Server, DataLock)> {
+    let data = &options.data;
+    std::fs::create_dir_all(data).with_context(|| format!("the data folder {} cannot be made", data.display()))?;
+    let lock = DataLock::take(data)?;
+    let store = SqliteStore::open(&data.join("im.sqlite")).await?;
+    let mut settings = Settings {
+        open_registration: true,
+        password_chars: 1,
+        recall_within: None,
+        ..Settings::default()
+    };
+    if options.no_limits {
+        settings.limits.messages_per_second = 0;
+        settings.limits.message_burst = 0;
+    }
+    let address_limits =
+        if options.no_limits { AddressLimits::none() } else { AddressLimits::times(ADDRESS_LIMITS_TIMES) };
+    let secret = |token: &Option<String>| token.as_ref().filter(|token| !token.is_empty()).map(|token| Secret::new(token.as_str()));
+    let server = Server::start(Assembly {
+        store: Arc::new(store),
+        registry: Arc::new(MemoryRegistry::new()),
+        bus: Arc::new(MemoryBus::new(BUS_CAPACITY)),
+        servers: vec![ServerId(0), ServerId(1)],
+        settings,
+        signing_secret: signing_secret(data)?,
+        service_token: secret(&options.service_token),
+        management_token: secret(&options.management_token),
+        address_limits: Arc::new(address_limits),
+        metrics,
+        addresses: Addresses {
+            http: options.listen,
+            tcp: options.tcp_listen,
+            management: options.management_listen,
+        },
+    })
+    .await?;
+    make_demo(server.chat()).await?;
+    Ok((server, lock))
+}
+
+/// What a person at a terminal wants to know.
+pub fn greeting(addresses: Addresses, data: &Path) -> String {
+    let Addresses { http, tcp, management } = addresses;
+    format!(
+        r#"ImCluster is running. Two gateway server ids, everything embedded, data in {data}
+
+  page        http://{http}/          sign in as alice/alice or bob/bob, in two windows
+  WebSocket   ws://{http}/v1/connect
+  TCP         {tcp}
+  HTTP API    http://{http}/docs
+  management  http://{management}/metrics
+
+Send a message from alice to bob:
+
+  curl -s http://{http}/v1/messages -H 'Content-Type: application/json' -H "Authorization: Bearer $(curl -s http://{http}/v1/sessions -H 'Content-Type: application/json' -d '{{"user":"alice","password":"alice","terminal":"bot","device":"curl"}}' | sed 's/.*"access_token":"\([^"]*\)".*/\1/')" -d "{{\"to\":\"bob\",\"client_message_id\":\"curl-$(date +%s%N)\",\"kind\":\"text\",\"content\":{{\"text\":\"hello from curl\"}}}}"
+
+Ctrl-C stops it; what was acked is there at the next start.
+"#,
+        data = data.display()
+    )
+}
+
+/// A folder that only one server uses: an open file with the operating system's lock, which ends with the process.
+pub struct DataLock(#[allow(dead_code, reason = "held, not used")] File);
+
+impl DataLock {
+    fn take(data: &Path) -> anyhow::Result<Self> {
+        let path = data.join("lock");
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("{} cannot be opened", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => {
+                file.set_len(0)?;
+                write!(file, "{}", std::process::id())?;
+                Ok(Self(file))
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut process = String::new();
+                file.read_to_string(&mut process)?;
+                bail!(
+                    "the data folder {} is in use by another im-server (process {process}): stop it, or give this one a \
+                     folder of its own with --data",
+                    data.display()
+                )
+            }
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("{} cannot be locked", path.display()))
+            }
+        }
+    }
+}
+
+/// The secret in the data folder, made at the first start.
+fn signing_secret(data: &Path) -> anyhow::Result<Secret> {
+    let path = data.join("signing-secret");
+    match std::fs::read(&path) {
+        Ok(bytes) if bytes.len() >= 32 => return Ok(Secret::new(bytes)),
+        Ok(_) => bail!("{} is too short: delete it to have a new one made; everyone signs in again then", path.display()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
+    }
+    let bytes: [u8; 32] = rand::random();
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&path).with_context(|| format!("{} cannot be written", path.display()))?;
+    file.write_all(&bytes)?;
+    file.sync_all()?;
+    Ok(Secret::new(bytes))
+}
+
+/// Two accounts that are friends, and a group: made at the first start.
+async fn make_demo(chat: &Chat) -> anyhow::Result<()> {
+    let alice = UserId::parse("alice")?;
+    let bob = UserId::parse("bob")?;
+    if chat.account_exists(&bob).await? {
+        return Ok(());
+    }
+    for (user, name) in [(&alice, "Alice"), (&bob, "Bob")] {
+        if !chat.account_exists(user).await? {
+            chat.create_account(user.clone(), user.to_string(), name.to_owned()).await?;
+        }
+    }
+    let request = chat.request_friend(&alice, &bob, "Hello Bob").await?;
+    chat.answer_friend_request(&bob, &request.id, true).await?;
+    let group: GroupId = chat.create_group(&alice, Some("Demo"), vec![bob]).await?;
+    tracing::info!(%group, "made the accounts alice and bob, and a group of the two");
+    Ok(())
+}

@@ -3,15 +3,22 @@
 //!
 //! One [`Chat`] serves the whole process; each capability is an `impl Chat` in a file of its own.
 
+mod accounts;
 mod committer;
 mod cursors;
+mod friends;
 mod gaps;
 mod messages;
+mod passwords;
 mod presence;
 mod publish;
 mod reads;
+mod secret;
 mod send;
+mod sessions;
 mod settings;
+mod tokens;
+mod users;
 mod views;
 
 use std::sync::Arc;
@@ -24,11 +31,16 @@ use committer::{CommitTask, Committer};
 use reads::Reads;
 use send::Pace;
 
+pub use accounts::Registrar;
 pub use committer::Answer;
 pub use messages::MessagesQuery;
+pub use passwords::Passwords;
 pub use publish::{Devices, Publish};
+pub use secret::Secret;
 pub use send::Inside;
+pub use sessions::{Identity, SignedIn};
 pub use settings::Settings;
+pub use tokens::{Claims, Tokens};
 
 use crate::store::{SessionId, Stint, Store, StoreError};
 
@@ -65,6 +77,10 @@ pub struct Parts {
     pub settings: Settings,
     /// How many committers share the conversations: one for SQLite, which has one writer.
     pub committers: usize,
+    /// Makes and checks tokens.
+    pub tokens: Tokens,
+    /// Hashes and checks passwords.
+    pub passwords: Passwords,
 }
 
 /// The rules over one store.
@@ -73,6 +89,8 @@ pub struct Chat {
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) publish: Arc<dyn Publish>,
     pub(crate) settings: Settings,
+    tokens: Tokens,
+    passwords: Passwords,
     committer: Committer,
     pace: Pace,
     reads: Reads,
@@ -92,7 +110,7 @@ pub struct Background {
 impl Chat {
     /// The rules, and what has to run beside them.
     pub fn new(parts: Parts) -> (Arc<Self>, Background) {
-        let Parts { store, registry, publish, settings, committers: count } = parts;
+        let Parts { store, registry, publish, settings, committers: count, tokens, passwords } = parts;
         let (committer, committers) = committer::committers(count);
         let pace = Pace::new(settings.limits.messages_per_second, settings.limits.message_burst);
         let chat = Arc::new(Self {
@@ -100,6 +118,8 @@ impl Chat {
             registry,
             publish,
             settings,
+            tokens,
+            passwords,
             committer,
             pace,
             reads: Reads::default(),

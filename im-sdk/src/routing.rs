@@ -50,7 +50,7 @@ pub struct InterestPlan {
 ///   that server holds, so it counts as one that has not announced.
 /// - Every live server that has not announced gets everyone.
 pub fn plan(users: &[UserId], routes: &[impl AsRef<[Route]>], table: &ServerTable) -> Plan {
-    let known = Known::of(table, routes.iter().flat_map(|routes| routes.as_ref()).map(|r| (r.server, r.epoch)));
+    let known = Known::of(table, routes.iter().flat_map(AsRef::as_ref).map(|r| (r.server, r.epoch)));
     let mut plan = Plan { refresh: known.refresh, ..Plan::default() };
     for (&server, &epoch) in &known.silent {
         plan.batches.insert(server, Batch { epoch, users: Vec::new() });

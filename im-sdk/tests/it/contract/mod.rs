@@ -1,0 +1,55 @@
+//! What every registry and every bus must do, whatever it is made of. An implementation runs a whole suite with one
+//! line: `registry_contract!(make)`, where `make` gives an empty one.
+
+pub(crate) mod bus;
+pub(crate) mod registry;
+
+/// Runs each named promise of a suite as a test of its own.
+macro_rules! promises {
+    ($suite:ident, $make:expr, $($name:ident)+) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                $crate::contract::$suite::$name(&$make().await).await;
+            }
+        )+
+    };
+}
+
+macro_rules! registry_contract {
+    ($make:expr) => {
+        $crate::contract::promises! { registry, $make,
+            a_route_is_found_until_it_is_unregistered
+            registering_tells_the_other_routes_of_the_user_and_no_one_elses
+            registering_a_connection_again_replaces_its_route
+            unregistering_removes_its_own_route_only
+            unregistering_what_is_not_there_is_fine
+            routes_come_in_the_order_of_the_users_with_nothing_for_strangers
+            an_interest_is_seen_until_it_ends
+            interests_come_in_the_order_of_the_topics
+            a_late_goodbye_of_an_older_epoch_does_not_end_a_newer_interest
+            an_older_epoch_does_not_overwrite_a_newer_interest
+            topics_of_different_kinds_do_not_meet
+            a_server_is_seen_as_it_was_last_told
+            the_table_never_goes_back_in_epoch
+        }
+    };
+}
+
+macro_rules! bus_contract {
+    ($make:expr) => {
+        $crate::contract::promises! { bus, $make,
+            records_arrive_in_order
+            a_record_goes_to_its_server_only
+            a_subscriber_begins_at_the_end
+            a_later_subscriber_takes_over
+            a_record_to_a_server_without_a_topic_fails_alone
+            results_come_in_the_order_of_the_records
+            no_more_than_asked_for_comes_at_once
+            a_cancelled_wait_loses_nothing
+            a_record_arrives_as_it_was_sent
+        }
+    };
+}
+
+pub(crate) use {bus_contract, promises, registry_contract};

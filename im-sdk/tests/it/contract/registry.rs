@@ -1,0 +1,129 @@
+//! The promises of a registry.
+
+use std::collections::BTreeMap;
+
+use im_protocol::{ConnectionId, Epoch, ServerId};
+use im_sdk::registry::{Registry, Topic};
+
+use crate::given::{announced, conversation, gone, route, user, users};
+
+pub(crate) async fn a_route_is_found_until_it_is_unregistered(registry: &dyn Registry) {
+    let alice = user("alice");
+    registry.register(&alice, route(1, 0, 1)).await.unwrap();
+    assert_eq!(registry.routes(&[alice.clone()]).await.unwrap(), [vec![route(1, 0, 1)]]);
+    registry.unregister(&alice, ConnectionId(1)).await.unwrap();
+    assert_eq!(registry.routes(&[alice]).await.unwrap(), [vec![]]);
+}
+
+pub(crate) async fn registering_tells_the_other_routes_of_the_user_and_no_one_elses(registry: &dyn Registry) {
+    let (alice, bob) = (user("alice"), user("bob"));
+    registry.register(&bob, route(9, 0, 1)).await.unwrap();
+    assert_eq!(registry.register(&alice, route(1, 0, 1)).await.unwrap(), []);
+    assert_eq!(registry.register(&alice, route(2, 1, 4)).await.unwrap(), [route(1, 0, 1)]);
+    let mut others = registry.register(&alice, route(3, 0, 1)).await.unwrap();
+    others.sort_by_key(|route| route.connection);
+    assert_eq!(others, [route(1, 0, 1), route(2, 1, 4)]);
+}
+
+pub(crate) async fn registering_a_connection_again_replaces_its_route(registry: &dyn Registry) {
+    let alice = user("alice");
+    registry.register(&alice, route(1, 0, 1)).await.unwrap();
+    assert_eq!(registry.register(&alice, route(1, 0, 2)).await.unwrap(), [], "a route is not another one of itself");
+    assert_eq!(registry.routes(&[alice]).await.unwrap(), [vec![route(1, 0, 2)]]);
+}
+
+pub(crate) async fn unregistering_removes_its_own_route_only(registry: &dyn Registry) {
+    let alice = user("alice");
+    registry.register(&alice, route(1, 0, 1)).await.unwrap();
+    registry.register(&alice, route(2, 0, 1)).await.unwrap();
+    registry.unregister(&alice, ConnectionId(1)).await.unwrap();
+    assert_eq!(registry.routes(&[alice]).await.unwrap(), [vec![route(2, 0, 1)]]);
+}
+
+pub(crate) async fn unregistering_what_is_not_there_is_fine(registry: &dyn Registry) {
+    let alice = user("alice");
+    registry.unregister(&alice, ConnectionId(1)).await.unwrap();
+    registry.register(&alice, route(1, 0, 1)).await.unwrap();
+    registry.unregister(&user("bob"), ConnectionId(1)).await.unwrap();
+    assert_eq!(registry.routes(&[alice]).await.unwrap(), [vec![route(1, 0, 1)]]);
+}
+
+pub(crate) async fn routes_come_in_the_order_of_the_users_with_nothing_for_strangers(registry: &dyn Registry) {
+    let named = users(&["carol", "nobody", "alice"]);
+    registry.register(&named[2], route(1, 0, 1)).await.unwrap();
+    registry.register(&named[0], route(3, 1, 1)).await.unwrap();
+    let routes = registry.routes(&named).await.unwrap();
+    assert_eq!(routes, [vec![route(3, 1, 1)], vec![], vec![route(1, 0, 1)]]);
+    assert_eq!(registry.routes(&[]).await.unwrap(), Vec::<Vec<_>>::new());
+}
+
+fn group() -> Topic {
+    Topic::Conversation(conversation("g:1"))
+}
+
+async fn interested(registry: &dyn Registry, topic: &Topic) -> Vec<(u16, u64)> {
+    let found = registry.interested(std::slice::from_ref(topic)).await.unwrap();
+    assert_eq!(found.len(), 1);
+    found[0].iter().map(|(server, epoch)| (server.0, epoch.0)).collect()
+}
+
+pub(crate) async fn an_interest_is_seen_until_it_ends(registry: &dyn Registry) {
+    assert_eq!(interested(registry, &group()).await, []);
+    registry.set_interest(&group(), ServerId(0), Epoch(1), true).await.unwrap();
+    registry.set_interest(&group(), ServerId(1), Epoch(3), true).await.unwrap();
+    assert_eq!(interested(registry, &group()).await, [(0, 1), (1, 3)]);
+    registry.set_interest(&group(), ServerId(0), Epoch(1), false).await.unwrap();
+    assert_eq!(interested(registry, &group()).await, [(1, 3)]);
+}
+
+pub(crate) async fn interests_come_in_the_order_of_the_topics(registry: &dyn Registry) {
+    let topics = [Topic::Presence(user("bob")), group()];
+    registry.set_interest(&topics[1], ServerId(0), Epoch(1), true).await.unwrap();
+    let found = registry.interested(&topics).await.unwrap();
+    assert_eq!(found, [BTreeMap::new(), BTreeMap::from([(ServerId(0), Epoch(1))])]);
+    assert_eq!(registry.interested(&[]).await.unwrap(), []);
+}
+
+pub(crate) async fn a_late_goodbye_of_an_older_epoch_does_not_end_a_newer_interest(registry: &dyn Registry) {
+    registry.set_interest(&group(), ServerId(0), Epoch(2), true).await.unwrap();
+    registry.set_interest(&group(), ServerId(0), Epoch(1), false).await.unwrap();
+    assert_eq!(interested(registry, &group()).await, [(0, 2)]);
+}
+
+pub(crate) async fn an_older_epoch_does_not_overwrite_a_newer_interest(registry: &dyn Registry) {
+    registry.set_interest(&group(), ServerId(0), Epoch(2), true).await.unwrap();
+    registry.set_interest(&group(), ServerId(0), Epoch(1), true).await.unwrap();
+    assert_eq!(interested(registry, &group()).await, [(0, 2)]);
+    registry.set_interest(&group(), ServerId(0), Epoch(3), true).await.unwrap();
+    assert_eq!(interested(registry, &group()).await, [(0, 3)]);
+}
+
+pub(crate) async fn topics_of_different_kinds_do_not_meet(registry: &dyn Registry) {
+    let room = conversation("r:alice");
+    let kinds = [
+        Topic::Conversation(conversation("g:alice")),
+        Topic::Conversation(room.clone()),
+        Topic::Presence(user("alice")),
+        Topic::Inside(room, user("alice")),
+    ];
+    for (n, topic) in (0..).zip(&kinds) {
+        registry.set_interest(topic, ServerId(n), Epoch(1), true).await.unwrap();
+    }
+    for (n, topic) in (0..).zip(&kinds) {
+        assert_eq!(interested(registry, topic).await, [(n, 1)], "{topic:?}");
+    }
+}
+
+pub(crate) async fn a_server_is_seen_as_it_was_last_told(registry: &dyn Registry) {
+    assert_eq!(registry.servers().await.unwrap().get(ServerId(0)), None);
+    registry.set_server(ServerId(0), announced(1)).await.unwrap();
+    assert_eq!(registry.servers().await.unwrap().get(ServerId(0)), Some(&announced(1)));
+    registry.set_server(ServerId(0), gone(1)).await.unwrap();
+    assert_eq!(registry.servers().await.unwrap().get(ServerId(0)), Some(&gone(1)));
+}
+
+pub(crate) async fn the_table_never_goes_back_in_epoch(registry: &dyn Registry) {
+    registry.set_server(ServerId(0), announced(2)).await.unwrap();
+    registry.set_server(ServerId(0), gone(1)).await.unwrap();
+    assert_eq!(registry.servers().await.unwrap().get(ServerId(0)), Some(&announced(2)));
+}

@@ -10,16 +10,8 @@ use im_sdk::registry::MemoryRegistry;
 use crate::contract::bus::{read, to};
 use crate::contract::{bus_contract, registry_contract};
 
-async fn registry() -> MemoryRegistry {
-    MemoryRegistry::new()
-}
-
-async fn bus() -> MemoryBus {
-    MemoryBus::new(1024)
-}
-
-registry_contract!(registry);
-bus_contract!(bus);
+registry_contract!(async || MemoryRegistry::new());
+bus_contract!(async || MemoryBus::new(1024));
 
 #[tokio::test]
 async fn publishing_waits_while_a_topic_is_full() {

@@ -1,5 +1,5 @@
 //! What every registry and every bus must do, whatever it is made of. An implementation runs a whole suite with one
-//! line: `registry_contract!(make)`, where `make` gives an empty one.
+//! line: `registry_contract!(make)`, where `make` is an async function that gives an empty one.
 
 pub(crate) mod bus;
 pub(crate) mod registry;
@@ -10,7 +10,7 @@ macro_rules! promises {
         $(
             #[tokio::test]
             async fn $name() {
-                $crate::contract::$suite::$name(&$make().await).await;
+                $crate::contract::$suite::$name(&($make)().await).await;
             }
         )+
     };

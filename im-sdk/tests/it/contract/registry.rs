@@ -10,7 +10,7 @@ use crate::given::{announced, conversation, gone, route, user, users};
 pub(crate) async fn a_route_is_found_until_it_is_unregistered(registry: &dyn Registry) {
     let alice = user("alice");
     registry.register(&alice, route(1, 0, 1)).await.unwrap();
-    assert_eq!(registry.routes(&[alice.clone()]).await.unwrap(), [vec![route(1, 0, 1)]]);
+    assert_eq!(registry.routes(std::slice::from_ref(&alice)).await.unwrap(), [vec![route(1, 0, 1)]]);
     registry.unregister(&alice, ConnectionId(1)).await.unwrap();
     assert_eq!(registry.routes(&[alice]).await.unwrap(), [vec![]]);
 }

@@ -59,6 +59,6 @@ pub(crate) fn frame() -> Frame {
 /// A record that can be told from others by its epoch.
 pub(crate) fn record(number: u64) -> Record {
     let audience = Audience::Room { conversation: conversation("r:1") };
-    let push = Push { audience, frame: frame(), about: None, changes: Vec::new() };
+    let push = Push { audience, frame: frame(), about: None };
     Record { epoch: Epoch(number), from: ServerId(0), payload: Payload::Push(push) }
 }

@@ -2,9 +2,7 @@
 
 use im_protocol::limits::NAME_CHARS;
 use im_protocol::server::{Presence, Typing, UserPresence};
-use im_protocol::{
-    ConnectionId, ConversationId, ConversationKind, ErrorCode, RoomId, ServerFrame, UserId, WireError, text,
-};
+use im_protocol::{ConversationId, ConversationKind, ErrorCode, RoomId, ServerFrame, UserId, WireError, text};
 use im_sdk::registry::Route;
 use im_sdk::router::Recipients;
 
@@ -53,13 +51,7 @@ impl Chat {
     }
 
     /// Tells the others that someone is typing. What is wrong about it is dropped: it is never answered.
-    pub(crate) async fn typing(
-        &self,
-        user: &UserId,
-        conversation: &ConversationId,
-        connection: ConnectionId,
-        inside: Inside,
-    ) {
+    pub(crate) async fn typing(&self, user: &UserId, conversation: &ConversationId, inside: Inside) {
         let Ok(access) = self.access(user, conversation, inside).await else { return };
         if !access.is_member() || access.dissolved || access.members > self.settings.typing_up_to {
             return;
@@ -67,9 +59,7 @@ impl Chat {
         let to = match conversation.kind() {
             ConversationKind::Room => Recipients::Room(conversation.clone()),
             _ => match self.others(conversation, user).await {
-                Ok(others) if !others.is_empty() => {
-                    Recipients::Users { users: others.into(), except: Some(connection) }
-                }
+                Ok(others) if !others.is_empty() => Recipients::Users { users: others.into(), except: None },
                 _ => return,
             },
         };

@@ -1,6 +1,7 @@
 //! Coming and going: from `hello` to `welcome`, and what is left to do when a connection is over.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use im_protocol::client::Hello;
 use im_protocol::close::CloseReason;
@@ -59,6 +60,7 @@ pub(super) async fn welcome(
         outbox: outbox.clone(),
         caller: Caller { user: identity.user.clone(), right: Right::Session(identity.session.clone()) },
         pipeline: Session::pipeline(),
+        typed: AtomicI64::new(0),
     };
     hub.attach(&connection);
     let prepared = prepare(&session, id, &hello, identity.expires).await;

@@ -25,7 +25,7 @@ use crate::store::SessionId;
 
 /// How frames are set apart on the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
+pub(super) enum Framing {
     /// RFC 6455 text frames.
     WebSocket,
     /// A u32 big-endian length before each frame.
@@ -50,7 +50,7 @@ const MISSED: usize = 32;
 const SLICES: usize = 64;
 
 /// A connection's way out.
-pub struct Outbox {
+pub(super) struct Outbox {
     socket: TcpStream,
     framing: Framing,
     bounds: Bounds,
@@ -84,7 +84,7 @@ struct Queue {
 
 impl Outbox {
     /// The way out of a socket. Pushes are held until [`Outbox::release`].
-    pub fn new(socket: TcpStream, framing: Framing, bounds: Bounds) -> Arc<Self> {
+    pub(super) fn new(socket: TcpStream, framing: Framing, bounds: Bounds) -> Arc<Self> {
         let now = now_ms();
         let queue = Queue { held: Some(VecDeque::new()), progress: now, ..Queue::default() };
         Arc::new(Self {
@@ -100,30 +100,30 @@ impl Outbox {
     }
 
     /// The socket, for reading.
-    pub fn socket(&self) -> &TcpStream {
+    pub(super) fn socket(&self) -> &TcpStream {
         &self.socket
     }
 
     /// The peer was heard.
-    pub fn heard(&self) {
+    pub(super) fn heard(&self) {
         self.heard.store(now_ms(), Ordering::Relaxed);
     }
 
     /// The connection now rests on this session and token.
-    pub fn authorize(&self, session: SessionId, expires: TimeMs) {
+    pub(super) fn authorize(&self, session: SessionId, expires: TimeMs) {
         *self.session.lock() = session;
         self.expires.store(expires, Ordering::Relaxed);
     }
 
     /// Queues and writes an answer.
-    pub fn answer(&self, frame: &ServerFrame) {
+    pub(super) fn answer(&self, frame: &ServerFrame) {
         if self.enqueue(&SharedFrame::answer(frame)) {
             self.flush();
         }
     }
 
     /// Lets the pushes go that waited behind `welcome`.
-    pub fn release(&self) {
+    pub(super) fn release(&self) {
         let mut queue = self.queue.lock();
         if let Some(held) = queue.held.take() {
             queue.frames.extend(held);
@@ -132,25 +132,25 @@ impl Outbox {
     }
 
     /// Whether requests may be read: the queue is at most half full.
-    pub fn may_read(&self) -> bool {
+    pub(super) fn may_read(&self) -> bool {
         let queue = self.queue.lock();
         queue.bytes <= self.bounds.queue_bytes / 2
     }
 
     /// Waits until requests may be read again, or the connection is to end.
-    pub async fn until_may_read(&self) {
+    pub(super) async fn until_may_read(&self) {
         self.drive(Self::may_read).await;
     }
 
     /// Why the connection is to end, if it is.
-    pub fn closing(&self) -> Option<CloseReason> {
+    pub(super) fn closing(&self) -> Option<CloseReason> {
         let queue = self.queue.lock();
         if queue.broken { Some(queue.closing.unwrap_or(CloseReason::Normal)) } else { queue.closing }
     }
 
     /// Writes whenever the socket takes something, until `done` says so (asked after every step) or the connection is to
     /// end.
-    pub async fn drive(&self, done: impl Fn(&Self) -> bool) {
+    pub(super) async fn drive(&self, done: impl Fn(&Self) -> bool) {
         loop {
             if self.closing().is_some() || done(self) {
                 return;
@@ -168,7 +168,7 @@ impl Outbox {
 
     /// Writes what is left, then the reason, and gives the peer until `deadline` to take it and to close: a socket that
     /// is dropped with unread input resets the connection, and the reason would be lost.
-    pub async fn finish(&self, reason: CloseReason, deadline: std::time::Duration) {
+    pub(super) async fn finish(&self, reason: CloseReason, deadline: std::time::Duration) {
         {
             let mut queue = self.queue.lock();
             let last = self.last_words(reason);
@@ -221,6 +221,10 @@ impl Outbox {
             }
             _ => {}
         }
+        if reason == CloseReason::Normal {
+            // The peer is gone, or its goodbye was answered by the library.
+            return frames;
+        }
         match self.framing {
             Framing::WebSocket => {
                 let close = tungstenite::protocol::CloseFrame {
@@ -242,7 +246,7 @@ impl Outbox {
     }
 
     /// Queues bytes that are framed already: what the WebSocket library answers by itself (pong, close).
-    pub fn enqueue_raw(&self, bytes: Bytes) {
+    pub(super) fn enqueue_raw(&self, bytes: Bytes) {
         let mut queue = self.queue.lock();
         queue.bytes += bytes.len();
         queue.frames.push_back(bytes);
@@ -404,3 +408,6 @@ impl Sink for Outbox {
         self.session.lock().clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,17 @@
 //! What a connection asks for, after hello. One request at a time; sends only wait for their place in the queue of the
 //! committer, so that many may be under way.
 
+use std::sync::atomic::Ordering;
+
 use im_protocol::client::{ClientFrame, Presence, Room, Sync};
 use im_protocol::server::{self, Answer, Pong};
-use im_protocol::{ConversationKind, ErrorCode, FrameId, ServerFrame, WireError};
+use im_protocol::{ConversationKind, ErrorCode, FrameId, ServerFrame, TimeMs, WireError};
 
 use super::session::Session;
 use crate::chat::{Inside, MessagesQuery, Result, now_ms};
+
+/// Between two typing frames of one connection that are passed on: milliseconds.
+const TYPING_EVERY: TimeMs = 500;
 
 /// Answers a frame.
 pub(super) async fn handle(session: &Session, id: Option<FrameId>, frame: ClientFrame) {
@@ -66,7 +71,11 @@ async fn answer(session: &Session, id: Option<FrameId>, frame: ClientFrame) -> R
             Some(ok(id))
         }
         ClientFrame::Typing(typing) => {
-            chat.typing(user, &typing.conversation, connection.id, session.inside(&typing.conversation)).await;
+            // What comes faster says nothing new: the others show it for some seconds.
+            let now = now_ms();
+            if now - session.typed.swap(now, Ordering::Relaxed) >= TYPING_EVERY {
+                chat.typing(user, &typing.conversation, session.inside(&typing.conversation)).await;
+            }
             None
         }
         ClientFrame::Presence(Presence { subscribe, unsubscribe }) => {

@@ -2,6 +2,7 @@
 //! state while idle is this struct.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use im_protocol::client::Envelope;
@@ -54,6 +55,8 @@ pub(super) struct Session {
     pub(super) caller: Caller,
     /// Sends under way.
     pub(super) pipeline: Arc<Semaphore>,
+    /// When this connection last said that it types: Unix milliseconds.
+    pub(super) typed: AtomicI64,
 }
 
 /// Runs a connection to its end.

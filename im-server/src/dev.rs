@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use im_protocol::{GroupId, ServerId, UserId};
+use im_protocol::{ErrorCode, ServerId, UserId};
 use im_sdk::bus::MemoryBus;
 use im_sdk::registry::MemoryRegistry;
 
 use crate::api::AddressLimits;
-use crate::chat::{Chat, Secret, Settings};
+use crate::chat::{Chat, Registrar, Secret, Settings};
 use crate::server::{Addresses, Assembly, Server};
 use crate::store::sqlite::SqliteStore;
 
@@ -172,17 +172,17 @@ fn signing_secret(data: &Path) -> anyhow::Result<Secret> {
 async fn make_demo(chat: &Chat) -> anyhow::Result<()> {
     let alice = UserId::parse("alice")?;
     let bob = UserId::parse("bob")?;
-    if chat.account_exists(&bob).await? {
-        return Ok(());
-    }
     for (user, name) in [(&alice, "Alice"), (&bob, "Bob")] {
-        if !chat.account_exists(user).await? {
-            chat.create_account(user.clone(), user.to_string(), name.to_owned()).await?;
+        match chat.register(Registrar::Operator, user.clone(), user.to_string(), name).await {
+            Ok(_) => {}
+            // An earlier start made it, and perhaps was interrupted: what is there stays as it is.
+            Err(error) if error.code == ErrorCode::AlreadyExists => return Ok(()),
+            Err(error) => return Err(error.into()),
         }
     }
     let request = chat.request_friend(&alice, &bob, "Hello Bob").await?;
     chat.answer_friend_request(&bob, &request.id, true).await?;
-    let group: GroupId = chat.create_group(&alice, Some("Demo"), vec![bob]).await?;
+    let group = chat.create_group(&alice, Some("Demo"), vec![bob]).await?;
     tracing::info!(%group, "made the accounts alice and bob, and a group of the two");
     Ok(())
 }

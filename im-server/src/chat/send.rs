@@ -148,10 +148,9 @@ impl Chat {
         if let Some(known) = self.spelled.get(&key) {
             return Ok(known);
         }
-        let found = self.store.accounts(std::slice::from_ref(user)).await?.pop().flatten();
-        let account = found.ok_or_else(|| WireError::new(ErrorCode::NotFound, format!("there is no user {user}")))?;
-        self.spelled.insert(key, account.user.clone());
-        Ok(account.user)
+        let registered = self.profile(user).await?.user;
+        self.spelled.insert(key, registered.clone());
+        Ok(registered)
     }
 
     /// Whether any connection of a user, on whatever server, is inside a room.

@@ -8,6 +8,7 @@
 mod accounts;
 mod conversations;
 mod groups;
+mod large;
 mod messages;
 mod outbox;
 mod servers;
@@ -23,6 +24,7 @@ pub use groups::{
     Decide, Group, GroupChange, GroupChanged, GroupEffects, GroupFacts, GroupSettings, Groups, JoinMode, JoinRequest,
     Member, MemberWithName, NewGroup, NewJoinRequest, NewRoom, Role, Room, Subject,
 };
+pub use large::LargeGroups;
 pub use messages::{
     Committed, CommittedMessage, DecideRecall, MemberChange, Messages, NewMessage, Outcome, Page, RecallFacts,
     Recalled, Refusal, Removal, Slice,

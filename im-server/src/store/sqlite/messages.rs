@@ -1,0 +1,262 @@
+//! Messages: reading them, and taking one back.
+
+use async_trait::async_trait;
+use futures_util::TryStreamExt;
+use im_protocol::message::Body;
+use im_protocol::{ClientMessageId, ConversationId, Message, Rev, Seq, TimeMs, UserId};
+use sqlx::{Row, SqliteConnection};
+
+use super::SqliteStore;
+use super::facts::{self, Place};
+use super::outbox::remember;
+use super::rows::{int, json, message, message_columns};
+use crate::store::{
+    Committed, CommittedMessage, DecideRecall, Messages, NewMessage, Outcome, OutboxId, OutboxItem, Page, RecallFacts,
+    Recalled, Result, Slice, Stint,
+};
+
+/// The seqs `[from, to)` that stints cover within a slice, oldest first.
+fn covered(stints: &[Stint], slice: Slice) -> Vec<(Seq, Seq)> {
+    let (low, high) = match slice {
+        Slice::After(seq) => (seq.saturating_add(1), Seq::MAX),
+        Slice::Before(seq) => (1, seq),
+        Slice::Newest => (1, Seq::MAX),
+    };
+    let mut covered: Vec<(Seq, Seq)> = stints
+        .iter()
+        .map(|stint| (stint.joined.max(low), stint.left.unwrap_or(Seq::MAX).min(high)))
+        .filter(|(from, to)| from < to)
+        .collect();
+    covered.sort_unstable();
+    covered
+}
+
+/// What a page has room for.
+struct Room {
+    messages: Vec<Message>,
+    limit: usize,
+    bytes: usize,
+    /// Something did not fit.
+    more: bool,
+}
+
+impl Room {
+    /// Takes a message, or says that there is no room for it.
+    fn take(&mut self, message: Message) -> bool {
+        let bytes = message.content.as_str().len();
+        self.more = self.messages.len() >= self.limit || (bytes > self.bytes && !self.messages.is_empty());
+        if !self.more {
+            self.bytes = self.bytes.saturating_sub(bytes);
+            self.messages.push(message);
+        }
+        !self.more
+    }
+
+    /// Takes the messages `[from, to)` in the order of `statement` until there is no room.
+    async fn fill(
+        &mut self,
+        on: &mut SqliteConnection,
+        statement: &'static str,
+        conversation: &ConversationId,
+        (from, to): (Seq, Seq),
+    ) -> Result<()> {
+        // One more than fits tells whether there is more.
+        let wanted = self.limit - self.messages.len() + 1;
+        let mut rows = sqlx::query(statement)
+            .bind(conversation.as_str())
+            .bind(int(from))
+            .bind(int(to))
+            .bind(int(wanted as u64))
+            .fetch(on);
+        while let Some(row) = rows.try_next().await? {
+            if !self.take(message(&row)?) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+const ASCENDING: &str = concat!(
+    "select ",
+    message_columns!(),
+    " from messages m cross join conversations c on c.id = m.conversation
+     where m.conversation = ?1 and m.seq >= ?2 and m.seq < ?3 order by m.seq limit ?4"
+);
+
+const DESCENDING: &str = concat!(
+    "select ",
+    message_columns!(),
+    " from messages m cross join conversations c on c.id = m.conversation
+     where m.conversation = ?1 and m.seq >= ?2 and m.seq < ?3 order by m.seq desc limit ?4"
+);
+
+#[async_trait]
+impl Messages for SqliteStore {
+    async fn commit(&self, batch: Vec<NewMessage>, now: TimeMs) -> Result<(Option<OutboxId>, Vec<Outcome>)> {
+        self.commit_batch(batch, now).await
+    }
+
+    async fn known(
+        &self,
+        conversation: &ConversationId,
+        sender: &UserId,
+        id: &ClientMessageId,
+        body: &Body,
+    ) -> Result<Option<Outcome>> {
+        self.look_up((conversation.clone(), sender.clone(), id.clone()), body).await
+    }
+
+    async fn page(
+        &self,
+        conversation: &ConversationId,
+        stints: &[Stint],
+        slice: Slice,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Result<Page> {
+        let mut room = Room { messages: Vec::new(), limit: limit as usize, bytes: max_bytes, more: false };
+        let ranges = covered(stints, slice);
+        let mut reader = self.read().await?;
+        if let Slice::After(_) = slice {
+            for range in ranges {
+                room.fill(&mut reader, ASCENDING, conversation, range).await?;
+                if room.more {
+                    break;
+                }
+            }
+        } else {
+            for range in ranges.into_iter().rev() {
+                room.fill(&mut reader, DESCENDING, conversation, range).await?;
+                if room.more {
+                    break;
+                }
+            }
+            room.messages.reverse();
+        }
+        Ok(Page { messages: room.messages, more: room.more })
+    }
+
+    async fn changed(
+        &self,
+        conversation: &ConversationId,
+        stints: &[Stint],
+        after: Seq,
+        rev: Rev,
+        limit: u32,
+    ) -> Result<(Vec<Message>, bool)> {
+        let ranges: Vec<(i64, i64)> =
+            covered(stints, Slice::Before(after.saturating_add(1))).iter().map(|&(a, b)| (int(a), int(b))).collect();
+        let rows = sqlx::query(concat!(
+            "select ",
+            message_columns!(),
+            " from messages m cross join conversations c on c.id = m.conversation
+             where m.conversation = ?1 and m.changed > ?2 and exists (
+                 select 1 from json_each(?3) e where m.seq >= e.value ->> 0 and m.seq < e.value ->> 1)
+             order by m.changed limit ?4"
+        ))
+        .bind(conversation.as_str())
+        .bind(int(rev))
+        .bind(json(&ranges))
+        .bind(i64::from(limit) + 1)
+        .fetch_all(&self.readers)
+        .await?;
+        let more = rows.len() > limit as usize;
+        let messages = rows.iter().take(limit as usize).map(message).collect::<Result<_>>()?;
+        Ok((messages, more))
+    }
+
+    async fn committed(&self, items: &[(ConversationId, Seq)]) -> Result<Vec<CommittedMessage>> {
+        let rows = sqlx::query(concat!(
+            "select ",
+            message_columns!(),
+            ", c.members_version, c.large
+             from json_each(?1) e
+             cross join messages m on m.conversation = e.value ->> 0 and m.seq = e.value ->> 1
+             cross join conversations c on c.id = m.conversation
+             order by e.key"
+        ))
+        .bind(json(items))
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(CommittedMessage {
+                    message: message(row)?,
+                    members_version: row.try_get("members_version")?,
+                    large: row.try_get("large")?,
+                    // The version is the newest one, so whoever holds an older list loads it again.
+                    changes: Vec::new(),
+                })
+            })
+            .collect()
+    }
+
+    async fn recall(
+        &self,
+        conversation: &ConversationId,
+        seq: Seq,
+        actor: &UserId,
+        now: TimeMs,
+        decide: DecideRecall<'_>,
+    ) -> Result<Recalled> {
+        let mut write = self.write().await?;
+        let mut stored = facts::conversations(write.on(), &[conversation]).await?;
+        let row = sqlx::query(concat!(
+            "select ",
+            message_columns!(),
+            " from messages m cross join conversations c on c.id = m.conversation
+             where m.conversation = ?1 and m.seq = ?2"
+        ))
+        .bind(conversation.as_str())
+        .bind(int(seq))
+        .fetch_optional(write.on())
+        .await?;
+        let (Some(row), Some(facts)) = (row, stored.get(conversation)) else { return Ok(Recalled::NotFound) };
+        let place = Place { conversation: conversation.clone(), sender: actor.clone() };
+        let acting = facts::senders(write.on(), vec![place.clone()], &stored).await?.remove(&place).unwrap_or_default();
+        let recall = RecallFacts {
+            message: message(&row)?,
+            role: acting.role.filter(|_| conversation.as_group().is_some()),
+            stints: acting.stints,
+            dissolved: facts.dissolved,
+        };
+        if let Err(error) = decide(&recall) {
+            return Ok(Recalled::Refused(error));
+        }
+        if recall.message.recalled {
+            return Ok(Recalled::Already);
+        }
+        let rev: Rev = sqlx::query_scalar("update conversations set rev = rev + 1, stamp = ?2 where id = ?1 returning rev")
+            .bind(conversation.as_str())
+            .bind(write.stamp.0)
+            .fetch_one(write.on())
+            .await?;
+        sqlx::query(
+            "update messages set recalled = 1, content = '{}', mentions = null, mention_all = 0, changed = ?3
+             where conversation = ?1 and seq = ?2",
+        )
+        .bind(conversation.as_str())
+        .bind(int(seq))
+        .bind(int(rev))
+        .execute(write.on())
+        .await?;
+        let outbox = remember(write.on(), now, &[OutboxItem::Changed(conversation.clone(), seq)]).await?;
+        write.commit().await?;
+        let facts = stored.remove(conversation).expect("looked up above");
+        let changed = CommittedMessage {
+            message: Message {
+                rev,
+                content: im_protocol::Content::empty(),
+                mentions: Vec::new(),
+                mention_all: false,
+                recalled: true,
+                ..recall.message
+            },
+            members_version: facts.members_version,
+            large: facts.large,
+            changes: Vec::new(),
+        };
+        Ok(Recalled::Done(Committed { outbox, changed: vec![changed], ..Committed::default() }))
+    }
+}

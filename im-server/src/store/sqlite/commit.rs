@@ -11,7 +11,7 @@ use super::facts::{self, Conversation, Place, Sender};
 use super::outbox::remember;
 use super::rows::{body, json, message_columns};
 use super::{SqliteStore, Write};
-use crate::store::{CommittedMessage, NewMessage, Outcome, OutboxId, OutboxItem, Result, Stamp};
+use crate::store::{CommittedMessage, NewMessage, OutboxId, OutboxItem, Outcome, Result, Stamp};
 
 /// By what a message is known: conversation, sender, the sender's id for it.
 type KnownId = (ConversationId, UserId, ClientMessageId);
@@ -174,9 +174,7 @@ impl SqliteStore {
     ) -> Result<(Option<OutboxId>, Vec<Outcome>)> {
         let ids: Vec<KnownId> = batch
             .iter()
-            .map(|message| {
-                (message.conversation.clone(), message.sender.clone(), message.client_message_id.clone())
-            })
+            .map(|message| (message.conversation.clone(), message.sender.clone(), message.client_message_id.clone()))
             .collect();
         let mut write = self.write().await?;
         let known = known(write.on(), &ids).await?;

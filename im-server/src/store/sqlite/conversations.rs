@@ -59,6 +59,10 @@ macro_rules! furthest {
 
 #[async_trait]
 impl Conversations for SqliteStore {
+    async fn stamp(&self) -> Result<Stamp> {
+        Ok(Stamp(sqlx::query_scalar("select stamp from clock").fetch_one(&self.readers).await?))
+    }
+
     async fn list(
         &self,
         user: &UserId,

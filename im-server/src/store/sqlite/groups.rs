@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use im_protocol::message::Body;
 use im_protocol::notification::Notification;
-use im_protocol::record::MemberChange;
 use im_protocol::{ConversationId, GroupId, Kind, RoomId, UserId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -17,7 +16,7 @@ use super::rows::{id, name, to_name};
 use super::stays::{Arrival, add};
 use crate::store::{
     Committed, CommittedMessage, Decide, Group, GroupChange, GroupChanged, GroupSettings, Groups, JoinRequest, Member,
-    MemberWithName, NewGroup, NewRoom, OutboxItem, Result, Role, Room, StoreError,
+    MemberChange, MemberWithName, NewGroup, NewRoom, OutboxItem, Result, Role, Room, StoreError,
 };
 
 /// The columns that [`group`] reads, of `chat_groups g` joined with its `conversations c`.

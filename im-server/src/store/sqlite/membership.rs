@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use im_protocol::record::MemberChange;
 use im_protocol::server::RemovedReason;
 use im_protocol::{ConversationId, UserId};
 use serde::Serialize;
@@ -16,8 +15,8 @@ use super::rows::json;
 use super::stays::{Arrival, Departure, Gone, add, remove, remove_everyone};
 use super::{SqliteStore, Write};
 use crate::store::{
-    Committed, CommittedMessage, Decide, GroupChange, GroupChanged, GroupEffects, GroupFacts, LargeGroups, OutboxItem,
-    Removal, Result, Subject,
+    Committed, CommittedMessage, Decide, GroupChange, GroupChanged, GroupEffects, GroupFacts, LargeGroups,
+    MemberChange, OutboxItem, Removal, Result, Subject,
 };
 
 /// The facts for a decision; `None` if there is no such group.
@@ -69,18 +68,17 @@ async fn look_up(
         })
     };
     let subjects = change.subjects.iter().zip(&rows).map(subject).collect::<Result<_>>()?;
-    let request = match &change.request {
-        None => None,
-        Some(id) => {
-            sqlx::query(
+    let request =
+        match &change.request {
+            None => None,
+            Some(id) => sqlx::query(
                 "select id, conversation, user, message, time from join_requests where id = ?1 and conversation = ?2",
             )
             .bind(id.as_str())
             .bind(conversation.as_str())
             .fetch_optional(on)
-            .await?
-        }
-    };
+            .await?,
+        };
     Ok(Some(GroupFacts {
         group,
         actor: actor.as_ref().map(member).transpose()?,
@@ -133,7 +131,11 @@ async fn set_column<T: Serialize>(
     Ok(())
 }
 
-async fn save_attributes(on: &mut SqliteConnection, conversation: &ConversationId, effects: &GroupEffects) -> Result<()> {
+async fn save_attributes(
+    on: &mut SqliteConnection,
+    conversation: &ConversationId,
+    effects: &GroupEffects,
+) -> Result<()> {
     let roles = "update stints set role = e.value ->> 1 from json_each(?2) e
                  where conversation = ?1 and user = e.value ->> 0 and left_seq is null";
     let mutes = "update stints set muted_until = e.value ->> 1 from json_each(?2) e
@@ -264,12 +266,14 @@ async fn apply(
         save_tails(write.on(), [&stored.tail], stamp).await?;
     }
     if !moves.none() {
-        sqlx::query("update conversations set members = ?2, members_version = members_version + 1, large = ?3 where id = ?1")
-            .bind(conversation.as_str())
-            .bind(members)
-            .bind(large)
-            .execute(write.on())
-            .await?;
+        sqlx::query(
+            "update conversations set members = ?2, members_version = members_version + 1, large = ?3 where id = ?1",
+        )
+        .bind(conversation.as_str())
+        .bind(members)
+        .bind(large)
+        .execute(write.on())
+        .await?;
     }
     let removed = moves.removals(&conversation);
     let mut items: Vec<OutboxItem> =

@@ -11,7 +11,7 @@ use super::facts::{self, Place};
 use super::outbox::remember;
 use super::rows::{int, json, message, message_columns};
 use crate::store::{
-    Committed, CommittedMessage, DecideRecall, Messages, NewMessage, Outcome, OutboxId, OutboxItem, Page, RecallFacts,
+    Committed, CommittedMessage, DecideRecall, Messages, NewMessage, OutboxId, OutboxItem, Outcome, Page, RecallFacts,
     Recalled, Result, Slice, Stint,
 };
 
@@ -227,11 +227,12 @@ impl Messages for SqliteStore {
         if recall.message.recalled {
             return Ok(Recalled::Already);
         }
-        let rev: Rev = sqlx::query_scalar("update conversations set rev = rev + 1, stamp = ?2 where id = ?1 returning rev")
-            .bind(conversation.as_str())
-            .bind(write.stamp.0)
-            .fetch_one(write.on())
-            .await?;
+        let rev: Rev =
+            sqlx::query_scalar("update conversations set rev = rev + 1, stamp = ?2 where id = ?1 returning rev")
+                .bind(conversation.as_str())
+                .bind(write.stamp.0)
+                .fetch_one(write.on())
+                .await?;
         sqlx::query(
             "update messages set recalled = 1, content = '{}', mentions = null, mention_all = 0, changed = ?3
              where conversation = ?1 and seq = ?2",

@@ -9,7 +9,11 @@ use super::rows::{from_json, json};
 use crate::store::{Outbox, OutboxId, OutboxItem, OutboxRow, Result};
 
 /// Remembers what a transaction has to tell; `None` if that is nothing.
-pub(super) async fn remember(on: &mut SqliteConnection, time: TimeMs, items: &[OutboxItem]) -> Result<Option<OutboxId>> {
+pub(super) async fn remember(
+    on: &mut SqliteConnection,
+    time: TimeMs,
+    items: &[OutboxItem],
+) -> Result<Option<OutboxId>> {
     if items.is_empty() {
         return Ok(None);
     }

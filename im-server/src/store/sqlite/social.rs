@@ -158,13 +158,12 @@ impl Social for SqliteStore {
 
     async fn remove_friend(&self, user: &UserId, friend: &UserId) -> Result<bool> {
         let mut write = self.write().await?;
-        let gone =
-            sqlx::query("delete from friends where (user = ?1 and friend = ?2) or (user = ?2 and friend = ?1)")
-                .bind(user.as_str())
-                .bind(friend.as_str())
-                .execute(write.on())
-                .await?
-                .rows_affected();
+        let gone = sqlx::query("delete from friends where (user = ?1 and friend = ?2) or (user = ?2 and friend = ?1)")
+            .bind(user.as_str())
+            .bind(friend.as_str())
+            .execute(write.on())
+            .await?
+            .rows_affected();
         touch_title(&mut write, user, friend).await?;
         touch_title(&mut write, friend, user).await?;
         write.commit().await?;

@@ -1,0 +1,3 @@
+//! Tests of the server's parts against their contracts.
+
+mod store;

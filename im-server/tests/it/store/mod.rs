@@ -1,0 +1,27 @@
+//! The contract of the store: what every implementation promises, sentence by sentence.
+//!
+//! Each test is a function of a fresh store; `contract!` runs those it names against every implementation. A new
+//! implementation is one line there.
+
+/// Runs the named tests against every implementation.
+macro_rules! contract {
+    ($($sentence:ident),+ $(,)?) => {
+        contract!(sqlite: $($sentence),+);
+    };
+    ($implementation:ident: $($sentence:ident),+) => {
+        mod $implementation {
+            $(
+                #[tokio::test]
+                async fn $sentence() {
+                    let fresh = crate::store::fresh::$implementation().await;
+                    super::$sentence(fresh.store.clone()).await;
+                }
+            )+
+        }
+    };
+}
+
+mod accounts;
+mod commit;
+mod fresh;
+mod world;

@@ -99,7 +99,8 @@ export class ConversationList {
     for (let page = first; ; ) {
       for (const item of page.items) seen.add(item.conversation);
       if (!page.next) {
-        const gone = reset ? [...this.#items.keys()].filter((conversation) => !seen.has(conversation)) : [];
+        // A placed one (incarnation 0) was never the server's to list.
+        const gone = reset ? [...this.#items.values()].filter((it) => it.incarnation > 0 && !seen.has(it.conversation)).map((it) => it.conversation) : [];
         for (const conversation of gone) this.#items.delete(conversation);
         this.#since = page.since ?? this.#since;
         return this.#applied(page.items, gone, this.#since);

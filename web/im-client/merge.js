@@ -1,4 +1,5 @@
 /** @import {Conversation, Message, Span} from './types.js' */
+import { isRoom } from './ids.js';
 
 /**
  * Of two versions of a message the one changed last; the new one on equality.
@@ -80,7 +81,7 @@ export function mergeConversation(local, remote) {
  */
 export function withMessage(item, message, me) {
   if (message.seq <= item.head) return item;
-  const counts = message.sender !== me && message.kind !== 'notification' && message.seq > item.read;
+  const counts = !isRoom(message.conversation) && message.sender !== me && message.kind !== 'notification' && message.seq > item.read;
   const mentions = message.sender !== me && (message.mention_all || (message.mentions ?? []).includes(me));
   return {
     ...item,

@@ -5,6 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::absent::or_null;
 use crate::ids::{ConversationId, FrameId};
 
 macro_rules! error_codes {
@@ -119,7 +120,7 @@ pub struct WireError {
     #[serde(default)]
     pub field: Option<String>,
     /// Whether the same request may succeed later.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     pub retryable: bool,
     /// When to try again, in milliseconds; always given and above 0 with `rate_limited`.
     #[serde(default)]
@@ -128,7 +129,7 @@ pub struct WireError {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation: Option<ConversationId>,
     /// True on the last answer to a `sync` with `items`.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, deserialize_with = "or_null", skip_serializing_if = "std::ops::Not::not")]
     pub last: bool,
 }
 

@@ -4,6 +4,7 @@
 //! Decoding a client's frame has two stages ([`client::Envelope`], then [`client::ClientFrame`]), so that an error can
 //! carry the `id` of a frame whose body is wrong.
 
+mod absent;
 pub mod client;
 pub mod close;
 pub mod content;

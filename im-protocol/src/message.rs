@@ -7,6 +7,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::absent::or_null;
 use crate::content::Content;
 use crate::ids::{ClientMessageId, ConversationId, Incarnation, Rev, Seq, TimeMs, UserId};
 
@@ -112,10 +113,10 @@ pub struct Message {
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub content: Content,
     /// Who is mentioned.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     pub mentions: Vec<UserId>,
     /// Whether everyone is mentioned.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     pub mention_all: bool,
     /// The seq it answers to.
     #[serde(default)]
@@ -124,13 +125,13 @@ pub struct Message {
     #[serde(default)]
     pub forwarded_from: Option<ForwardedFrom>,
     /// Whether it was recalled.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     pub recalled: bool,
     /// When it was last edited: Unix milliseconds.
     #[serde(default)]
     pub edited: Option<TimeMs>,
     /// Who reacted, by emoji.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     pub reactions: BTreeMap<String, Vec<UserId>>,
 }
 

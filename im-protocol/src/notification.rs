@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::absent::or_null;
 use crate::content::Content;
 use crate::ids::UserId;
 use crate::limits::NOTIFICATION_USERS;
@@ -36,13 +37,13 @@ pub struct Notification {
     /// Who acted.
     pub actor: UserId,
     /// Whom it concerns: the first 20.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     pub users: Vec<UserId>,
     /// How many it concerns.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     pub count: usize,
     /// The new name, role or announcement, where the template has one; else empty.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     pub text: String,
 }
 

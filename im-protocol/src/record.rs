@@ -20,7 +20,7 @@ pub struct Record {
 
 /// What a record asks a server to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Payload {
     /// Hand a frame to connections.
     Push(Push),
@@ -42,7 +42,7 @@ pub struct Push {
 
 /// Who gets a frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Audience {
     /// All connections of these users, but one.
     Users {

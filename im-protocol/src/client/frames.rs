@@ -98,7 +98,7 @@ pub struct SyncItem {
     /// The highest seq the client has without a hole.
     pub after: Seq,
     /// The highest rev the client has applied.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub rev: Rev,
 }
 
@@ -111,6 +111,7 @@ enum SyncForm<'a> {
         #[serde(flatten)]
         item: &'a SyncItem,
         /// Messages at most.
+        #[serde(skip_serializing_if = "is_list_default")]
         #[schemars(default = "list_default")]
         limit: u32,
     },
@@ -119,6 +120,7 @@ enum SyncForm<'a> {
         /// 1 to 50 of them: one answer each, the last with `last`.
         items: &'a [SyncItem],
         /// Messages at most, per item.
+        #[serde(skip_serializing_if = "is_list_default")]
         #[schemars(default = "list_default")]
         limit: u32,
     },
@@ -153,12 +155,14 @@ pub struct History {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<Seq>,
     /// Messages at most.
+    #[serde(skip_serializing_if = "is_list_default")]
     #[schemars(default = "list_default")]
     pub limit: u32,
 }
 
 /// A page of the list of conversations, or of what changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ConversationsRequest")]
 pub struct Conversations {
     /// Where the page before ended.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,6 +171,7 @@ pub struct Conversations {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
     /// Items at most.
+    #[serde(skip_serializing_if = "is_list_default")]
     #[schemars(default = "list_default")]
     pub limit: u32,
 }
@@ -180,6 +185,7 @@ pub struct Room {
 
 /// I am typing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "TypingRequest")]
 pub struct Typing {
     /// Where.
     pub conversation: ConversationId,
@@ -187,13 +193,25 @@ pub struct Typing {
 
 /// Whose presence to watch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "PresenceRequest")]
 pub struct Presence {
     /// Watch these, and answer with how they are.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subscribe: Vec<UserId>,
     /// Do not watch these any more.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unsubscribe: Vec<UserId>,
+}
+
+// Serde calls these two with a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(rev: &Rev) -> bool {
+    *rev == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_list_default(limit: &u32) -> bool {
+    *limit == LIST_DEFAULT
 }
 
 fn list_default() -> u32 {

@@ -18,16 +18,26 @@ pub fn parse_json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, WireError>
         match serde_path_to_error::deserialize::<_, T>(&mut source) {
             Ok(_) => WireError::invalid_frame(None, "trailing characters after the JSON object"),
             Err(error) => {
-                let path = error.path().to_string();
+                let path = shortened(error.path().to_string());
                 let field = (path != "." && path != "?").then_some(path);
+                let message = shortened(error.inner().to_string());
                 let message = match &field {
-                    Some(field) => format!("{field}: {}", error.inner()),
-                    None => error.inner().to_string(),
+                    Some(field) => format!("{field}: {message}"),
+                    None => message,
                 };
                 WireError::invalid_frame(field, message)
             }
         }
     })
+}
+
+/// At most 200 characters: serde repeats a value of the wrong type, and that may be the whole frame.
+fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(200) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// The value of a field that must be there.

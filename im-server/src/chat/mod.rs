@@ -8,6 +8,7 @@ mod committer;
 mod cursors;
 mod friends;
 mod gaps;
+mod groups;
 mod messages;
 mod passwords;
 mod presence;
@@ -33,6 +34,7 @@ use send::Pace;
 
 pub use accounts::Registrar;
 pub use committer::Answer;
+pub use groups::{GroupUpdate, Joined, MemberUpdate};
 pub use messages::MessagesQuery;
 pub use passwords::Passwords;
 pub use publish::{Devices, Publish};

@@ -247,6 +247,8 @@ pub trait Groups {
     async fn change_group(&self, change: GroupChange, decide: Decide<'_>) -> Result<GroupChanged>;
     /// Open join requests, newest first, those before `before`.
     async fn join_requests(&self, group: &GroupId, before: Option<&str>, limit: u32) -> Result<Vec<JoinRequest>>;
+    /// An open join request.
+    async fn join_request(&self, group: &GroupId, id: &str) -> Result<Option<JoinRequest>>;
     /// The owner and the admins of a group.
     async fn managers(&self, group: &GroupId) -> Result<Vec<UserId>>;
     /// Makes a room.

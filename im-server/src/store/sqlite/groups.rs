@@ -247,6 +247,17 @@ impl Groups for SqliteStore {
         rows.iter().map(join_request).collect()
     }
 
+    async fn join_request(&self, group: &GroupId, id: &str) -> Result<Option<JoinRequest>> {
+        let row = sqlx::query(
+            "select id, conversation, user, message, time from join_requests where id = ?1 and conversation = ?2",
+        )
+        .bind(id)
+        .bind(ConversationId::group(group).as_str())
+        .fetch_optional(&self.readers)
+        .await?;
+        row.as_ref().map(join_request).transpose()
+    }
+
     async fn managers(&self, group: &GroupId) -> Result<Vec<UserId>> {
         let found: Vec<String> = sqlx::query_scalar(
             "select user from stints where conversation = ?1 and left_seq is null and role <> 'member' order by user",

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::api::{self, AddressLimits, ApiState, ManagementState};
+use crate::api::{self, AddressLimits, ApiState, ManagementState, Phase, Status};
 use crate::chat::{Chat, Parts, Passwords, Secret, Settings, Tokens, now_ms};
 use crate::delivery::{self, Ended, Relay, RelayConfig};
 use crate::gateway::{self, Bounds, Gateway};
@@ -60,19 +60,6 @@ pub struct Assembly {
 
 /// How long the connections have to take their goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
-
-/// Where the process is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Not ready yet.
-    Starting,
-    /// Takes connections.
-    Serving,
-    /// Takes no new ones.
-    Draining,
-    /// Another process has taken its server id.
-    Fenced,
-}
 
 /// A running server.
 pub struct Server {
@@ -138,12 +125,12 @@ impl Server {
             .merge(gateway::connect_route(gateway.clone()));
         tasks.spawn(gateway::serve_http(http, app));
         tasks.spawn(gateway::serve_tcp(tcp, gateway.clone()));
-        let state = ManagementState {
-            gateway: gateway.clone(),
-            phase: phase.subscribe(),
-            token: assembly.management_token,
-            metrics: assembly.metrics,
+        let status = {
+            let (gateway, phase) = (gateway.clone(), phase.subscribe());
+            move || status(&gateway, *phase.borrow())
         };
+        let token = assembly.management_token;
+        let state = ManagementState { status: Arc::new(status), token, metrics: assembly.metrics };
         tasks.spawn(gateway::serve_http(management, api::management_router(state)));
         phase.send_replace(Phase::Serving);
         let addresses = Addresses { http: http_address, tcp: tcp_address, management: management_address };
@@ -180,6 +167,13 @@ impl Server {
         self.relay.forget_acked().await;
         self.tasks.shutdown().await;
     }
+}
+
+/// How the server is: with two ids in one process, as the first of them.
+fn status(gateway: &Gateway, phase: Phase) -> Status {
+    let hub = &gateway.hubs()[0];
+    let connections = gateway.connections();
+    Status { server: hub.server(), epoch: hub.epoch(), phase, connections, topic: None, topic_lag: None }
 }
 
 async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {

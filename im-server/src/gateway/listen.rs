@@ -42,22 +42,21 @@ async fn connect(
     mut request: Request,
 ) -> Response {
     if gateway.is_leaving() {
-        return Problem(WireError::new(ErrorCode::Unavailable, "the server is leaving: connect again")).into_response();
+        return Problem::new(WireError::new(ErrorCode::Unavailable, "the server is leaving: connect again")).into_response();
     }
-    if !gateway.handshakes.admit(peer.ip()) {
-        let error = WireError::rate_limited("too many handshakes from this address", 1_000);
-        return Problem(error).into_response();
+    if let Err(error) = gateway.limits.handshake(peer.ip()) {
+        return Problem::new(error).into_response();
     }
-    let (head, ()) = match tungstenite_request(&request) {
-        Ok(head) => (head, ()),
-        Err(error) => return Problem(error).into_response(),
+    let head = match tungstenite_request(&request) {
+        Ok(head) => head,
+        Err(error) => return Problem::new(error).into_response(),
     };
     let response = match tungstenite::handshake::server::create_response(&head) {
         Ok(response) => response.map(|()| axum::body::Body::empty()),
         Err(error) => {
             let detail = format!("this path speaks WebSocket (RFC 6455): {error}");
             let mut response =
-                Problem(WireError::invalid_frame(None, detail)).with_status(StatusCode::BAD_REQUEST).into_response();
+                Problem::new(WireError::invalid_frame(None, detail)).with_status(StatusCode::BAD_REQUEST).into_response();
             response.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
             return response;
         }
@@ -120,7 +119,7 @@ pub async fn serve_tcp(listener: TcpListener, gateway: Arc<Gateway>) {
         let gateway = gateway.clone();
         let refused = if gateway.is_leaving() {
             Some(CloseReason::GoingAway)
-        } else if gateway.handshakes.admit(peer.ip()) {
+        } else if gateway.limits.handshake(peer.ip()).is_ok() {
             None
         } else {
             Some(CloseReason::TooManyRequests)

@@ -10,7 +10,6 @@ mod sweep;
 mod tcp;
 mod websocket;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -22,14 +21,9 @@ pub use listen::{connect_route, serve_http, serve_tcp};
 pub use outbox::Bounds;
 pub use sweep::sweep;
 
+use crate::api::AddressLimits;
 use crate::chat::Chat;
 use crate::hub::Hub;
-
-/// Whether an address may open one more connection now.
-pub trait Handshakes: Send + Sync + 'static {
-    /// True if it may.
-    fn admit(&self, address: IpAddr) -> bool;
-}
 
 /// What every connection needs.
 pub struct Gateway {
@@ -38,7 +32,7 @@ pub struct Gateway {
     hubs: Vec<Arc<Hub>>,
     next: AtomicUsize,
     bounds: Bounds,
-    handshakes: Arc<dyn Handshakes>,
+    limits: Arc<AddressLimits>,
     leaving: AtomicBool,
     tasks: TaskTracker,
 }
@@ -56,13 +50,13 @@ impl Bounds {
 
 impl Gateway {
     /// A gateway whose connections alternate between the hubs: one in production, two in `dev`.
-    pub fn new(chat: Arc<Chat>, hubs: Vec<Arc<Hub>>, bounds: Bounds, handshakes: Arc<dyn Handshakes>) -> Arc<Self> {
+    pub fn new(chat: Arc<Chat>, hubs: Vec<Arc<Hub>>, bounds: Bounds, limits: Arc<AddressLimits>) -> Arc<Self> {
         Arc::new(Self {
             chat,
             hubs,
             next: AtomicUsize::new(0),
             bounds,
-            handshakes,
+            limits,
             leaving: AtomicBool::new(false),
             tasks: TaskTracker::new(),
         })
@@ -75,6 +69,11 @@ impl Gateway {
     /// The hubs, by server id.
     pub fn hubs(&self) -> &[Arc<Hub>] {
         &self.hubs
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.hubs.iter().map(|hub| hub.connections()).sum()
     }
 
     /// No new connections are taken.

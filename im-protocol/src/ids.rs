@@ -30,10 +30,10 @@ pub struct IdError {
 /// A shared, immutable text with a validated shape. Cloning it copies a pointer.
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $check:path) => {
-        $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String))]
         #[schemars(transparent)]
+        $(#[$doc])*
         pub struct $name(#[schemars(with = "String")] Arc<str>);
 
         impl $name {
@@ -93,12 +93,14 @@ macro_rules! text_id {
 
 text_id!(
     /// A person or a bot: `[A-Za-z0-9_.@-]{1,64}`, unique without regard to case, spelled as registered.
+    #[schemars(extend("pattern" = "^[A-Za-z0-9_.@-]{1,64}$"))]
     UserId,
     "user id",
     check_user
 );
 text_id!(
     /// A conversation: `d:<user>:<user>` (sorted by byte), `g:<id>` or `r:<id>`.
+    #[schemars(extend("pattern" = "^(d:[A-Za-z0-9_.@-]{1,64}:[A-Za-z0-9_.@-]{1,64}|[gr]:[A-Za-z0-9_-]{1,64})$"))]
     ConversationId,
     "conversation",
     check_conversation
@@ -117,18 +119,21 @@ text_id!(
 );
 text_id!(
     /// Random id that a sender gives a message, unique per (conversation, sender): 1–64 characters.
+    #[schemars(extend("minLength" = 1, "maxLength" = 64))]
     ClientMessageId,
     "client_message_id",
     check_short
 );
 text_id!(
     /// Random id kept per browser profile or installation: 1–64 characters.
+    #[schemars(extend("minLength" = 1, "maxLength" = 64))]
     DeviceId,
     "device",
     check_short
 );
 text_id!(
     /// What a client calls a request, repeated by the answer: up to 64 characters.
+    #[schemars(extend("maxLength" = 64))]
     FrameId,
     "id",
     check_frame_id

@@ -110,7 +110,7 @@ enum SyncForm<'a> {
     One {
         #[serde(flatten)]
         item: &'a SyncItem,
-        /// Messages at most.
+        /// Messages at most: 50 if absent, 200 if more is asked for.
         #[serde(skip_serializing_if = "is_list_default")]
         #[schemars(default = "list_default")]
         limit: u32,
@@ -119,7 +119,7 @@ enum SyncForm<'a> {
     Many {
         /// 1 to 50 of them: one answer each, the last with `last`.
         items: &'a [SyncItem],
-        /// Messages at most, per item.
+        /// Messages at most, per item: 50 if absent, 200 if more is asked for.
         #[serde(skip_serializing_if = "is_list_default")]
         #[schemars(default = "list_default")]
         limit: u32,
@@ -154,7 +154,7 @@ pub struct History {
     /// Messages before this seq; the newest if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<Seq>,
-    /// Messages at most.
+    /// Messages at most: 50 if absent, 200 if more is asked for.
     #[serde(skip_serializing_if = "is_list_default")]
     #[schemars(default = "list_default")]
     pub limit: u32,
@@ -170,7 +170,7 @@ pub struct Conversations {
     /// Only what changed after this token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// Items at most.
+    /// Items at most: 50 if absent, 200 if more is asked for.
     #[serde(skip_serializing_if = "is_list_default")]
     #[schemars(default = "list_default")]
     pub limit: u32,

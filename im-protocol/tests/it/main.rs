@@ -2,5 +2,8 @@
 
 mod any;
 mod client_frames;
+mod content;
 mod hostile;
+mod ids;
+mod published;
 mod round_trips;

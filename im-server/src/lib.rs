@@ -1,6 +1,7 @@
 //! The `ImCluster` server: gateways that hold client connections, the chat rules, the store, delivery between servers,
 //! and the HTTP API.
 
+pub mod api;
 pub mod chat;
 pub mod delivery;
 pub mod hub;

@@ -51,24 +51,25 @@ pub struct DevOptions {
 }
 
 /// Starts the server. The lock keeps a second one off the folder as long as it is held.
-pub async fn start(options: &DevOptions, metrics: metrics_exporter_prometheus::PrometheusHandle) -> anyhow::Result<(Server, DataLock)> {
+pub async fn start(
+    options: &DevOptions,
+    metrics: metrics_exporter_prometheus::PrometheusHandle,
+) -> anyhow::Result<(Server, DataLock)> {
     let data = &options.data;
     std::fs::create_dir_all(data).with_context(|| format!("the data folder {} cannot be made", data.display()))?;
     let lock = DataLock::take(data)?;
     let store = SqliteStore::open(&data.join("im.sqlite")).await?;
-    let mut settings = Settings {
-        open_registration: true,
-        password_chars: 1,
-        recall_within: None,
-        ..Settings::default()
-    };
+    let mut settings =
+        Settings { open_registration: true, password_chars: 1, recall_within: None, ..Settings::default() };
     if options.no_limits {
         settings.limits.messages_per_second = 0;
         settings.limits.message_burst = 0;
     }
     let address_limits =
         if options.no_limits { AddressLimits::none() } else { AddressLimits::times(ADDRESS_LIMITS_TIMES) };
-    let secret = |token: &Option<String>| token.as_ref().filter(|token| !token.is_empty()).map(|token| Secret::new(token.as_str()));
+    let secret = |token: &Option<String>| {
+        token.as_ref().filter(|token| !token.is_empty()).map(|token| Secret::new(token.as_str()))
+    };
     let server = Server::start(Assembly {
         store: Arc::new(store),
         registry: Arc::new(MemoryRegistry::new()),
@@ -80,11 +81,7 @@ pub async fn start(options: &DevOptions, metrics: metrics_exporter_prometheus::P
         management_token: secret(&options.management_token),
         address_limits: Arc::new(address_limits),
         metrics,
-        addresses: Addresses {
-            http: options.listen,
-            tcp: options.tcp_listen,
-            management: options.management_listen,
-        },
+        addresses: Addresses { http: options.listen, tcp: options.tcp_listen, management: options.management_listen },
     })
     .await?;
     make_demo(server.chat()).await?;
@@ -153,7 +150,9 @@ fn signing_secret(data: &Path) -> anyhow::Result<Secret> {
     let path = data.join("signing-secret");
     match std::fs::read(&path) {
         Ok(bytes) if bytes.len() >= 32 => return Ok(Secret::new(bytes)),
-        Ok(_) => bail!("{} is too short: delete it to have a new one made; everyone signs in again then", path.display()),
+        Ok(_) => {
+            bail!("{} is too short: delete it to have a new one made; everyone signs in again then", path.display())
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
     }

@@ -4,5 +4,8 @@
 pub mod api;
 pub mod chat;
 pub mod delivery;
+pub mod dev;
+pub mod gateway;
 pub mod hub;
+pub mod server;
 pub mod store;

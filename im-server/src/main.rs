@@ -1,2 +1,68 @@
-//! server
-fn main() {}
+//! The command line of the server.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use im_server::dev::{self, DevOptions};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Instant messaging in one process, or in many.
+#[derive(Parser)]
+#[command(name = "im-server", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything in one process: embedded database, two gateways, the chat page
+    Dev(DevOptions),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_env("IM_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_writer(std::io::stderr)
+        .init();
+    let result = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(run(cli)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The chain of causes on one line: what a person at a terminal can act on.
+            eprintln!("im-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let Command::Dev(options) = cli.command;
+    let metrics = PrometheusBuilder::new().install_recorder()?;
+    // Before the start, so that an early Ctrl-C is not lost.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (server, _lock) = tokio::select! {
+        started = dev::start(&options, metrics) => started?,
+        _ = interrupt.recv() => return Ok(()),
+        _ = terminate.recv() => return Ok(()),
+    };
+    println!("{}", dev::greeting(server.addresses(), &options.data));
+    let fenced = tokio::select! {
+        _ = interrupt.recv() => false,
+        _ = terminate.recv() => false,
+        () = server.fenced() => true,
+    };
+    server.stop().await;
+    if fenced {
+        anyhow::bail!("another process has taken this server id: this one has ended");
+    }
+    Ok(())
+}

@@ -42,7 +42,8 @@ async fn connect(
     mut request: Request,
 ) -> Response {
     if gateway.is_leaving() {
-        return Problem::new(WireError::new(ErrorCode::Unavailable, "the server is leaving: connect again")).into_response();
+        return Problem::new(WireError::new(ErrorCode::Unavailable, "the server is leaving: connect again"))
+            .into_response();
     }
     if let Err(error) = gateway.limits.handshake(peer.ip()) {
         return Problem::new(error).into_response();
@@ -55,8 +56,9 @@ async fn connect(
         Ok(response) => response.map(|()| axum::body::Body::empty()),
         Err(error) => {
             let detail = format!("this path speaks WebSocket (RFC 6455): {error}");
-            let mut response =
-                Problem::new(WireError::invalid_frame(None, detail)).with_status(StatusCode::BAD_REQUEST).into_response();
+            let mut response = Problem::new(WireError::invalid_frame(None, detail))
+                .with_status(StatusCode::BAD_REQUEST)
+                .into_response();
             response.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
             return response;
         }

@@ -46,6 +46,17 @@ async fn what_waits_for_a_stalled_subscriber_goes_to_the_one_that_takes_over() {
 }
 
 #[tokio::test]
+async fn a_subscriber_whose_place_was_taken_gets_nothing_more() {
+    let bus = MemoryBus::new(1);
+    let mut earlier = bus.subscribe(ServerId(0)).await.unwrap();
+    bus.publish(vec![to(0, 1)]).await;
+    let _later = bus.subscribe(ServerId(0)).await.unwrap();
+    let mut got = Vec::new();
+    assert!(!earlier.next(&mut got, 1).await);
+    assert!(got.is_empty());
+}
+
+#[tokio::test]
 async fn a_subscription_ends_with_its_bus() {
     let bus = MemoryBus::new(1);
     let mut subscription = bus.subscribe(ServerId(0)).await.unwrap();

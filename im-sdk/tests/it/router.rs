@@ -200,6 +200,15 @@ async fn those_whose_membership_changes_bring_their_servers_in() {
 }
 
 #[tokio::test]
+async fn of_two_epochs_told_of_one_server_the_record_is_made_for_the_newer() {
+    let cluster = Cluster::of([(0, announced(1))]).await;
+    cluster.interest(Topic::Conversation(conversation("g:1")), 0, 1).await;
+    cluster.connect("kicked", route(1, 0, 2)).await;
+    cluster.router.publish(vec![routed(to_group(&["kicked"], false))]).await;
+    assert_eq!(cluster.published(), [(0, 2, for_group())]);
+}
+
+#[tokio::test]
 async fn a_group_without_an_index_goes_to_every_live_server() {
     let cluster = Cluster::of([(0, announced(1)), (1, announced(2)), (2, gone(1))]).await;
     cluster.router.publish(vec![routed(to_group(&[], true))]).await;

@@ -58,7 +58,7 @@ function header(ctx, scope, conversation) {
         openMenu(below(more), isRoom(conversation) ? [leave] : conversationMenu(ctx, item));
       },
     },
-  });
+  }, icon('more'));
 
   const subtitle = () => {
     const typing = typists(ctx).text(conversation);

@@ -1,4 +1,7 @@
-/** @import {Context} from './context.js' */
+/**
+ * @import {Context} from './context.js'
+ * @import {FriendRequest} from '../im-client/types.js'
+ */
 import { avatar } from './avatar.js';
 import { arrowKeys, coalesced, fill, h, keyed, Scope } from './dom.js';
 import { attempt } from './errors.js';
@@ -22,8 +25,13 @@ export function contactsView(ctx, scope) {
   const requests = h('div', { testid: 'friend-requests' });
   const friends = h('ul', { class: 'rows', testid: 'friends', attrs: { 'aria-label': t('friends') } });
 
-  const showRequests = async () => {
-    const { items } = await api.friendRequests().catch(() => ({ items: [] }));
+  /** @type {FriendRequest[]} */
+  let open = [];
+  const askRequests = async () => {
+    open = (await api.friendRequests().catch(() => ({ items: [] }))).items;
+    showRequests();
+  };
+  const showRequests = coalesced(() => {
     if (scope.ended) return;
     /** @param {string} id @param {'accept'|'reject'} verdict */
     const answer = async (id, verdict) => {
@@ -31,7 +39,7 @@ export function contactsView(ctx, scope) {
       client.emit('requests', null);
       await people.refreshFriends().catch(() => {});
     };
-    const rows = items.map(({ id, from, message }) =>
+    const rows = open.map(({ id, from, message }) =>
       entryRow({
         picture: avatar(from, people.name(from)),
         title: people.name(from),
@@ -45,7 +53,7 @@ export function contactsView(ctx, scope) {
       }),
     );
     fill(requests, rows.length ? section(t('friend_requests'), h('ul', { class: 'rows' }, ...rows)) : null);
-  };
+  });
   const showFriends = coalesced(() => {
     if (scope.ended) return;
     const all = people.friends();
@@ -66,10 +74,11 @@ export function contactsView(ctx, scope) {
   arrowKeys(friends, '.row');
   scope.add(
     client.on('people', showFriends),
-    client.on('requests', () => void showRequests()),
+    client.on('people', showRequests),
+    client.on('requests', () => void askRequests()),
   );
   void people.refreshFriends().catch(() => {});
-  void showRequests();
+  void askRequests();
   showFriends();
   const myself = entryRow({ picture: avatar(ctx.me, t('myself')), title: t('myself'), testid: 'contact-myself', run: () => ctx.openDirect(ctx.me) });
   return [

@@ -85,7 +85,7 @@ export function conversationsView(ctx, scope) {
 /** @param {Context} ctx */
 function emptyList(ctx) {
   if (ctx.client.list.since === null) return h('li', { class: 'hint', text: t('loading') });
-  return h('li', { class: 'hint', testid: 'no-chats' }, h('p', { text: t('no_chats') }), h('p', { class: 'muted small', text: t('no_chats_hint') }));
+  return h('li', { class: 'hint', testid: 'no-chats' }, h('p', { text: t('no_chats') }), h('p', { class: 'muted small', text: t('no_chats_hint') }), h('div', { class: 'hint-actions' }, h('button', { class: 'button small primary', text: t('add_friend'), on: { click: () => openAddFriendDialog(ctx) } }), h('button', { class: 'button small', text: t('new_group'), on: { click: () => openGroupDialog(ctx) } })));
 }
 
 /** @param {Context} ctx @param {HTMLElement} button */

@@ -38,8 +38,10 @@ export class GroupInfo extends Emitter {
     this.#ctx = ctx;
     this.#id = group;
     const mine = `g:${group}`;
-    ctx.client.on('changed', (conversation) => conversation === mine && this.refreshSoon());
-    ctx.client.on('message', ({ conversation, kind }) => conversation === mine && kind === 'notification' && this.refreshSoon());
+    // One that nobody looks at is asked for again when it is opened.
+    const touched = (/** @type {string} */ conversation) => conversation === mine && ctx.opened() === mine && this.refreshSoon();
+    ctx.client.on('changed', touched);
+    ctx.client.on('message', ({ conversation, kind }) => kind === 'notification' && touched(conversation));
   }
 
   /** The member that I am, or undefined. */

@@ -96,10 +96,11 @@ export function mentionPopup(ctx, scope, group, input, onEdit) {
     },
     /** Whom a finished text mentions; the next one starts afresh. @param {string} text */
     take: (text) => {
+      if (!info || !text.includes('@')) return { users: [], all: false };
       const named = [...chosen].filter(([token]) => text.includes(token)).map(([, user]) => user);
       // Typed by hand: an exact user name, or the word for everybody.
-      for (const { user } of info?.members ?? []) if (new RegExp(`(^|\\s)@${user.replace(/[.]/g, '\\.')}(?![\\w.@-])`).test(text)) named.push(user);
-      const all = named.includes(null) || (info !== null && new RegExp(`(^|\\s)@(all|所有人)(?!\\w)`).test(text));
+      for (const { user } of info.members) if (new RegExp(`(^|\\s)@${user.replace(/[.]/g, '\\.')}(?![\\w.@-])`).test(text)) named.push(user);
+      const all = named.includes(null) || /(^|\s)@(all|所有人)(?!\w)/.test(text);
       chosen.clear();
       return { users: [...new Set(named.filter((user) => user !== null))], all };
     },

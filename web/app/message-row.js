@@ -85,8 +85,8 @@ export function messageRow(ctx, message, place) {
   return { key, stamp, make };
 }
 
-/** A message on its way out. @param {Context} ctx @param {Unsent} unsent @returns {Row} */
-export function unsentRow(ctx, unsent) {
+/** A message on its way out. @param {Context} ctx @param {Unsent} unsent @param {{first: boolean, last: boolean}} place @returns {Row} */
+export function unsentRow(ctx, unsent, { first, last }) {
   const { client_message_id: id, state, code, body } = unsent;
   const { outbox } = ctx.client;
   const failed = state === 'failed';
@@ -94,7 +94,7 @@ export function unsentRow(ctx, unsent) {
   const make = () =>
     h(
       'li',
-      { class: `message mine first last unsent${failed ? ' failed' : ''}`, testid: 'message', attrs: { 'data-state': state, 'data-sender': ctx.me } },
+      { class: `message mine${first ? ' first' : ''}${last ? ' last' : ''} unsent${failed ? ' failed' : ''}`, testid: 'message', attrs: { 'data-state': state, 'data-sender': ctx.me } },
       h(
         'div',
         { class: 'bubble' },
@@ -111,7 +111,7 @@ export function unsentRow(ctx, unsent) {
           )
         : null,
     );
-  return { key: `c ${id}`, stamp: `${state} ${code}`, make };
+  return { key: `c ${id}`, stamp: `${state} ${code} ${first} ${last}`, make };
 }
 
 /** @param {Context} ctx @param {Message} message @param {{token: string, mine: boolean}[]} mentions */

@@ -92,7 +92,8 @@ export function messagesView(ctx, scope, timeline, { reply }) {
       result.push(messageRow(ctx, message, { timeline, info, first, last, reply, jumpTo }));
     });
     const there = new Set(messages.map((message) => message.client_message_id));
-    for (const it of unsent) if (!there.has(it.client_message_id)) result.push(unsentRow(ctx, it));
+    const pending = unsent.filter((it) => !there.has(it.client_message_id));
+    pending.forEach((it, i) => result.push(unsentRow(ctx, it, { first: i === 0, last: i === pending.length - 1 })));
     return result;
   };
 

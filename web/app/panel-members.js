@@ -1,12 +1,12 @@
 /**
  * @import {Context} from './context.js'
- * @import {Member} from '../im-client/types.js'
+ * @import {JoinRequest, Member} from '../im-client/types.js'
  * @import {Entry} from './menu.js'
  * @import {GroupInfo} from './group-info.js'
  */
 import { avatar } from './avatar.js';
 import { confirmed } from './dialog.js';
-import { fill, h, Scope } from './dom.js';
+import { coalesced, fill, h, Scope } from './dom.js';
 import { attempt } from './errors.js';
 import { icon } from './icons.js';
 import { t } from './i18n.js';
@@ -92,16 +92,20 @@ function memberActions(ctx, info, id, member, change) {
 export function joinRequests(ctx, scope, info, id) {
   const { api, people } = ctx.client;
   const element = h('div', { testid: 'join-requests' });
-  const show = async () => {
-    if (!info.admin) return fill(element);
-    const { items } = await api.joinRequests(id).catch(() => ({ items: [] }));
+  /** @type {JoinRequest[]} */
+  let open = [];
+  const ask = async () => {
+    open = info.admin ? (await api.joinRequests(id).catch(() => ({ items: [] }))).items : [];
+    show();
+  };
+  const show = coalesced(() => {
     if (scope.ended) return;
     /** @param {string} request @param {'accept'|'reject'} verdict */
     const answer = async (request, verdict) => {
       await attempt(api.answerJoinRequest(id, request, verdict));
-      await Promise.all([show(), info.refresh()]);
+      await Promise.all([ask(), info.refresh()]);
     };
-    const rows = items.map(({ id: request, user, message }) =>
+    const rows = open.map(({ id: request, user, message }) =>
       entryRow({
         picture: avatar(user, people.name(user)),
         title: people.name(user),
@@ -115,8 +119,11 @@ export function joinRequests(ctx, scope, info, id) {
       }),
     );
     fill(element, rows.length ? section(t('join_requests'), h('ul', { class: 'rows' }, ...rows)) : null);
-  };
-  scope.add(info.on('changed', () => void show()));
-  void show();
+  });
+  scope.add(
+    info.on('changed', () => void ask()),
+    ctx.client.on('people', show),
+  );
+  void ask();
   return element;
 }

@@ -1,6 +1,7 @@
 /**
  * @import {Context} from './context.js'
  * @import {Language} from './i18n.js'
+ * @import {Profile} from '../im-client/types.js'
  * @import {Theme} from './theme.js'
  */
 import { avatar } from './avatar.js';
@@ -115,21 +116,27 @@ function devices(ctx, scope) {
 function blocked(ctx, scope) {
   const { api, people } = ctx.client;
   const list = h('ul', { class: 'rows', testid: 'blocks' });
-  const show = async () => {
-    const { items } = await api.blocks().catch(() => ({ items: [] }));
+  /** @type {Profile[]} */
+  let users = [];
+  const ask = async () => {
+    users = (await api.blocks().catch(() => ({ items: [] }))).items;
+    show();
+  };
+  const show = coalesced(() => {
     if (scope.ended) return;
-    const rows = items.map(({ user }) =>
+    const rows = users.map(({ user }) =>
       entryRow({
         picture: avatar(user, people.name(user)),
         title: people.name(user),
         line: user,
         testid: 'blocked',
         id: user,
-        actions: [h('button', { class: 'button small', text: t('unblock'), testid: 'unblock', on: { click: () => void attempt(api.unblock(user)).then(show) } })],
+        actions: [h('button', { class: 'button small', text: t('unblock'), testid: 'unblock', on: { click: () => void attempt(api.unblock(user)).then(ask) } })],
       }),
     );
     fill(list, ...(rows.length ? rows : [h('li', { class: 'hint', text: t('nobody_blocked') })]));
-  };
-  void show();
+  });
+  scope.add(ctx.client.on('people', show));
+  void ask();
   return section(t('blocked_people'), list);
 }

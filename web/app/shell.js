@@ -117,7 +117,7 @@ function drawer(ctx, scope, root) {
     const parts = (drawn = new Scope());
     const main = h('main', { class: 'main' });
     const aside = h('aside', { class: 'panel', testid: 'panel' });
-    fill(root, rail(ctx, parts), h('div', { class: 'side' }, banner(ctx, parts), sidebar(ctx, parts)), main, aside);
+    fill(root, banner(ctx, parts), rail(ctx, parts), h('div', { class: 'side' }, sidebar(ctx, parts)), main, aside);
 
     /** @type {Scope|null} */
     let chat = null;

@@ -350,6 +350,8 @@ export class ImClient extends Emitter {
   /** @param {Removal} removal @param {Conversation} item */
   #removed(removal, item) {
     this.#timelines.delete(removal.conversation);
+    // Where one may not write any more nothing can be sent, and nobody would see that it failed.
+    if (removal.reason !== 'deleted') for (const unsent of this.outbox.of(removal.conversation)) void this.outbox.drop(unsent.client_message_id);
     this.emit('removed', { removal, item });
   }
 

@@ -113,10 +113,8 @@ export class Connection {
       this.#token = await sessions.token(user, this.#refused);
       const known = await since();
       if (this.state !== 'connecting') return;
-      /** @type {any[]|null} pushes that came while the welcome was being handled */
-      let early = [];
       const socket = new Socket(this.url, {
-        onPush: (frame) => (early ? early.push(frame) : this.#pushed(frame, onPush)),
+        onPush: (frame) => this.#pushed(frame, onPush),
         onClose: (code) => this.#lost(socket, code),
       });
       this.#socket = socket;
@@ -126,9 +124,6 @@ export class Connection {
       this.#refused = undefined;
       this.#setState('online');
       onWelcome(welcome);
-      const waiting = early;
-      early = null;
-      for (const frame of waiting) this.#pushed(frame, onPush);
       this.#scheduleRenewal();
     } catch (error) {
       if (error instanceof SignedOut) return this.stop('signed_out');

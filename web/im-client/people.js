@@ -8,6 +8,8 @@ import { allPages } from './api.js';
 /** Profiles older than this are asked for again when somebody looks. */
 const FRESH_MS = 10 * 60_000;
 const PARALLEL = 4;
+/** Users per presence frame: far below the bytes that a frame may have. */
+const PER_FRAME = 200;
 
 /** Who is who: profiles, friends with my remarks, and who is there. What is missing is fetched when it is asked for. */
 export class People {
@@ -118,10 +120,11 @@ export class People {
 
   /** @param {string[]} users */
   async #subscribe(users) {
-    if (!users.length) return;
-    // While disconnected this fails, and the next welcome does it.
-    const answer = await this.options.ask({ type: 'presence', subscribe: users, unsubscribe: [] }).catch(() => null);
-    if (answer) this.present(answer.users);
+    for (let i = 0; i < users.length; i += PER_FRAME) {
+      // While disconnected this fails, and the next welcome does it.
+      const answer = await this.options.ask({ type: 'presence', subscribe: users.slice(i, i + PER_FRAME), unsubscribe: [] }).catch(() => null);
+      if (answer) this.present(answer.users);
+    }
   }
 
   /** @param {Presence[]} users */

@@ -266,7 +266,7 @@ export class Timeline {
 
   /** Tell the server that everything up to the cursor arrived here. */
   acknowledge() {
-    if (isRoom(this.conversation) || this.#deliveredTimer !== undefined) return;
+    if (this.seq === 0 || isRoom(this.conversation) || this.#deliveredTimer !== undefined) return;
     this.#delivered = this.seq;
     this.options.tell({ type: 'delivered', conversation: this.conversation, seq: this.#delivered });
     this.#deliveredTimer = setTimeout(() => {

@@ -93,6 +93,18 @@ export class Server {
     const body = { ...target, client_message_id: `${Math.random()}`.slice(2), kind: 'text', content: { text } };
     return this.call('POST', '/v1/messages', { token: from.token, body });
   }
+
+  /** Send, waiting when the server finds it too fast. */
+  async sendPatiently(from, to, text) {
+    for (;;) {
+      try {
+        return await this.send(from, { to: to.user }, text);
+      } catch (error) {
+        if (!/ 429 /.test(error.message)) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 200));
+      }
+    }
+  }
 }
 
 function binary() {

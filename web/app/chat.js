@@ -4,6 +4,7 @@ import { avatar } from './avatar.js';
 import { composer } from './composer.js';
 import { conversationMenu } from './conversations.js';
 import { coalesced, fill, h, Scope } from './dom.js';
+import { attempt } from './errors.js';
 import { lastSeen } from './format.js';
 import { groupInfo } from './group-info.js';
 import { icon } from './icons.js';
@@ -37,6 +38,13 @@ export function chatView(ctx, scope, conversation) {
   return element;
 }
 
+/** @param {Context} ctx @param {string} conversation @returns {import('./menu.js').Entry[]} */
+function roomMenu(ctx, conversation) {
+  const copy = { text: t('copy_id'), icon: /** @type {const} */ ('copy'), run: () => void attempt(navigator.clipboard.writeText(conversation.slice(2))) };
+  const leave = { text: t('leave_room'), icon: /** @type {const} */ ('door'), testid: 'room-leave', run: () => void leaveRoom(ctx, conversation) };
+  return navigator.clipboard ? [copy, leave] : [leave];
+}
+
 /** @param {Context} ctx @param {Scope} scope @param {string} conversation */
 function header(ctx, scope, conversation) {
   const { client } = ctx;
@@ -54,8 +62,7 @@ function header(ctx, scope, conversation) {
       click: () => {
         const item = client.list.get(conversation);
         if (!item) return;
-        const leave = { text: t('leave_room'), icon: /** @type {const} */ ('door'), run: () => void leaveRoom(ctx, conversation) };
-        openMenu(below(more), isRoom(conversation) ? [leave] : conversationMenu(ctx, item));
+        openMenu(below(more), isRoom(conversation) ? roomMenu(ctx, conversation) : conversationMenu(ctx, item));
       },
     },
   }, icon('more'));

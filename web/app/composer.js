@@ -116,6 +116,7 @@ export function composer(ctx, scope, conversation) {
       reply(null);
     }
   });
+  scope.listen(window, 'pagehide', saveDraft);
   scope.add(
     saveDraft,
     ctx.shell.on('mention', (mention) => mention.conversation === conversation && mentions.insert(mention.user)),

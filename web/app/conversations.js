@@ -28,7 +28,7 @@ import { typists } from './typing.js';
  */
 export function conversationsView(ctx, scope) {
   const { client } = ctx;
-  const list = h('ul', { class: 'rows', testid: 'conversations', attrs: { 'aria-label': t('chats') } });
+  const list = h('ul', { class: 'rows', testid: 'conversations', attrs: { role: 'listbox', 'aria-label': t('chats') } });
   const found = h('div', { class: 'found', attrs: { hidden: true } });
   const search = h('input', {
     class: 'field search-field',
@@ -120,7 +120,7 @@ function row(ctx, item) {
     make: () =>
       h(
         'li',
-        { class: 'row conversation', testid: 'conversation', attrs: { tabindex: 0, 'data-conversation': item.conversation, 'data-unread': unread, 'aria-current': String(current) }, on: { click: open, contextmenu: menu, keydown: (event) => event.key === 'Enter' && open() } },
+        { class: 'row conversation', testid: 'conversation', attrs: { role: 'option', tabindex: 0, 'data-conversation': item.conversation, 'aria-selected': String(current) }, on: { click: open, contextmenu: menu, keydown: (event) => event.key === 'Enter' && open() } },
         groupOf(item.conversation) || isRoom(item.conversation) ? avatar(item.conversation, title) : avatar(peer ?? '', title, { url, online }),
         h(
           'div',

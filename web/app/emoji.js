@@ -2,7 +2,11 @@ import { h } from './dom.js';
 import { icon } from './icons.js';
 import { t } from './i18n.js';
 
-const EMOJI = [...'😀😄😁😅😂🤣😊😇🙂😉😍😘😜🤪😎🤩🥳😏😔😢😭😤😡🤯😱🤔🤫🙄😴🤒👍👎👏🙏💪👌🤝👋✌🤞🙌🫶❤🧡💛💚💙💜💔💯🔥🎉🎂🎁🌹☕🍻🍚🍜🌞🌙⭐✅❌❓❗🚀👀'];
+const EMOJI = (
+  '😀 😄 😁 😅 😂 🤣 😊 😇 🙂 😉 😍 😘 😜 🤪 😎 🤩 🥳 😏 😔 😢 😭 😤 😡 🤯 ' +
+  '😱 🤔 🤫 🙄 😴 🤒 👍 👎 👏 🙏 💪 👌 🤝 👋 ✌️ 🤞 🙌 🫶 ❤️ 🧡 💛 💚 💙 💜 ' +
+  '💔 💯 🔥 🎉 🎂 🎁 🌹 ☕ 🍻 🍚 🍜 🌞 🌙 ⭐ ✅ ❌ ❓ ❗ 🚀 👀'
+).split(' ');
 
 /**
  * A button that offers emoji.

@@ -41,7 +41,7 @@ export function openMenu(point, entries) {
     event.stopPropagation();
   });
   document.body.append(menu);
-  const { width, height } = menu.getBoundingClientRect();
+  const { offsetWidth: width, offsetHeight: height } = menu;
   menu.style.left = `${Math.max(8, Math.min(point.x, innerWidth - width - 8))}px`;
   menu.style.top = `${Math.max(8, Math.min(point.y, innerHeight - height - 8))}px`;
   /** @type {HTMLElement|null} */ (menu.firstElementChild)?.focus();

@@ -35,7 +35,7 @@ export function messagesView(ctx, scope, timeline, { reply }) {
   const { conversation } = timeline;
   const group = groupOf(conversation);
   const info = group ? groupInfo(ctx, group) : null;
-  const list = h('ol', { class: 'messages', testid: 'messages', attrs: { 'aria-label': t('chats') } });
+  const list = h('ol', { class: 'messages', testid: 'messages', attrs: { role: 'log', 'aria-live': 'polite' } });
   const scroller = h('div', { class: 'scroller', testid: 'scroller', attrs: { tabindex: 0 } }, list);
   const unseen = h('span', { class: 'badge', attrs: { hidden: true } });
   const jump = h('button', { class: 'jump', label: t('jump_down'), testid: 'jump', attrs: { hidden: true }, on: { click: () => toEnd(true) } }, icon('down'), unseen);

@@ -19,7 +19,7 @@ const fetched = new WeakMap();
  * @param {number} seq
  */
 export function quote(ctx, timeline, seq) {
-  const message = lookUp(timeline, seq);
+  const message = lookUp(ctx, timeline, seq);
   const name = message ? ctx.client.people.name(message.sender) : '';
   const line = message ? gist(ctx, message) : message === null ? t('gone_message') : '…';
   return {
@@ -35,8 +35,8 @@ export function quote(ctx, timeline, seq) {
   };
 }
 
-/** @param {Timeline} timeline @param {number} seq @returns {Message|null|undefined} undefined: on its way */
-function lookUp(timeline, seq) {
+/** @param {Context} ctx @param {Timeline} timeline @param {number} seq @returns {Message|null|undefined} undefined: on its way */
+function lookUp(ctx, timeline, seq) {
   const loaded = timeline.messages.find((message) => message.seq === seq);
   if (loaded) return loaded;
   const known = fetched.get(timeline) ?? new Map();
@@ -44,7 +44,7 @@ function lookUp(timeline, seq) {
   if (known.has(seq)) return known.get(seq);
   known.set(seq, undefined);
   timeline.find(seq).then(
-    (message) => (known.set(seq, message), timeline.options.onChange()),
+    (message) => (known.set(seq, message), ctx.client.emit('timeline', timeline.conversation)),
     () => known.delete(seq), // disconnected: asked again with the next drawing
   );
   return undefined;

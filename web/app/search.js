@@ -36,7 +36,8 @@ export function searchResults(ctx, scope, query, done) {
     const picture = avatar(peerOf(item.conversation, ctx.me) ?? item.conversation, title);
     return entryRow({ picture, title, testid: 'found-chat', id: item.conversation, run: () => (ctx.open(item.conversation), done()) });
   });
-  const friends = people.friends().filter((friend) => fits(friend.user, friend.name, friend.remark ?? ''));
+  const listed = new Set(chats.map((item) => peerOf(item.conversation, ctx.me)));
+  const friends = people.friends().filter((friend) => !listed.has(friend.user) && fits(friend.user, friend.name, friend.remark ?? ''));
   const friendRows = friends.slice(0, 20).map(({ user }) => {
     const title = people.name(user);
     return entryRow({ picture: avatar(user, title), title, line: user, testid: 'found-friend', id: user, run: () => (ctx.openDirect(user), done()) });

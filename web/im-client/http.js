@@ -6,12 +6,12 @@ import { Disconnected, ServerError } from './errors.js';
  * @param {string} base  origin of the server, without a slash at the end
  * @param {string} method
  * @param {string} path
- * @param {{body?: unknown, token?: string, keepalive?: boolean}} [options]
+ * @param {{body?: unknown, token?: string}} [options]
  * @returns {Promise<any>} the JSON body, or null for 204
  * @throws {ServerError} for every answer that is not 2xx
  * @throws {Disconnected} when there was no answer
  */
-export async function call(base, method, path, { body, token, keepalive } = {}) {
+export async function call(base, method, path, { body, token } = {}) {
   /** @type {Record<string, string>} */
   const headers = {};
   if (body !== undefined) headers['content-type'] = 'application/json';
@@ -19,7 +19,7 @@ export async function call(base, method, path, { body, token, keepalive } = {}) 
   let response;
   let text;
   try {
-    response = await fetch(base + path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: 'no-store', keepalive });
+    response = await fetch(base + path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: 'no-store' });
     text = await response.text();
   } catch (error) {
     throw new Disconnected(String(error));

@@ -65,3 +65,49 @@ test('a group is run from its panel: renamed, an admin made, a member removed', 
   await two.page.locator(by('toast'), { hasText: 'You were removed from “After”.' }).waitFor();
   await two.row(conversation).waitFor({ state: 'detached' });
 });
+
+test('a group is found by its name and joined once an admin agrees', async () => {
+  const { ann, ben } = await stage.pair('join');
+  const name = `Chess ${stage.run}`;
+  const { group, conversation } = await stage.server.call('POST', '/v1/groups', { token: ann.token, body: { name, members: [] } });
+  await stage.server.call('PATCH', `/v1/groups/${group}`, { token: ann.token, body: { join: 'approval' } });
+  const one = await stage.browser.signedIn(ann);
+  const two = await stage.browser.signedIn(ben);
+  await two.page.fill(by('search'), name);
+  await two.page.click(`${by('found-group')}[data-id="${group}"] ${by('found-group-join')}`);
+  await two.page.locator(by('toast'), { hasText: 'Request sent' }).waitFor();
+  await one.open(conversation);
+  await one.page.click(by('chat-info'));
+  await one.page.click(`${by('join-request')}[data-id="${ben.user}"] ${by('join-accept')}`);
+  await two.row(conversation).waitFor();
+  await two.open(conversation);
+  await two.say('Thank you');
+  await one.message('Thank you').waitFor();
+});
+
+test('a chat room is open to whoever has its id, while they are in it', async () => {
+  const { ann, ben } = await stage.pair('room');
+  const one = await stage.browser.signedIn(ann);
+  const two = await stage.browser.signedIn(ben);
+  await one.page.click(by('new-menu'));
+  await one.page.click(by('rooms'));
+  await one.page.fill(by('room-name'), 'Lobby');
+  await one.page.click(by('room-create'));
+  await one.page.locator(by('chat-title'), { hasText: 'Lobby' }).waitFor();
+  const room = await one.page.getAttribute(by('chat'), 'data-conversation');
+  await one.say('Anybody here?');
+  await one.receipt('Anybody here?', 'sent');
+  await two.page.click(by('new-menu'));
+  await two.page.click(by('rooms'));
+  await two.page.fill(by('room-id'), room.slice(2));
+  await two.page.click(by('room-join'));
+  await two.shows(['Anybody here?']);
+  await two.say('Yes');
+  await one.shows(['Anybody here?', 'Yes']);
+  await one.page.reload();
+  await one.open(room);
+  await one.shows(['Anybody here?', 'Yes']);
+  await two.page.click(by('chat-menu'));
+  await two.page.click(by('room-leave'));
+  await two.row(room).waitFor({ state: 'detached' });
+});

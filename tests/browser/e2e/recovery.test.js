@@ -69,3 +69,31 @@ test('a reload keeps what was not sent and doubles nothing', async () => {
   const stored = await stage.server.call('GET', `/v1/conversations/${direct}/messages`, { token: ben.token });
   assert.deepEqual(stored.messages.map((message) => message.content.text), ['before', 'written while away', 'and another']);
 });
+
+test('messages written while the connection breaks again and again arrive once, in order', async () => {
+  const { ann, ben, direct } = await stage.pair('breaks');
+  await stage.server.send(ann, { to: ben.user }, 'before');
+  const context = await stage.browser.profile();
+  const sockets = new Set();
+  await context.routeWebSocket(/\/v1\/connect$/, (socket) => {
+    const server = socket.connectToServer();
+    sockets.add(() => Promise.all([socket.close(), server.close()]));
+  });
+  const one = await stage.browser.window(context);
+  await one.signIn(ann);
+  const two = await stage.browser.signedIn(ben);
+  await one.open(direct);
+  await two.open(direct);
+  const written = Array.from({ length: 40 }, (_, i) => `line ${i + 1}`);
+  for (const [i, text] of written.entries()) {
+    await one.say(text);
+    // A different moment of the exchange every time: before the frame, before the ack, after it.
+    if (i % 4 === 3) for (const cut of sockets) sockets.delete(cut), void cut().catch(() => {});
+    if (i === 20) await one.page.reload().then(() => one.page.waitForSelector(by('composer')));
+  }
+  await one.receipt('line 40', 'read');
+  await one.shows(['before', ...written]);
+  await two.shows(['before', ...written]);
+  const stored = await stage.server.call('GET', `/v1/conversations/${direct}/messages?limit=200`, { token: ben.token });
+  assert.deepEqual(stored.messages.map((message) => message.content.text), ['before', ...written]);
+});

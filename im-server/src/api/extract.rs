@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use axum::extract::path::ErrorKind;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use im_protocol::{ErrorCode, WireError};
@@ -19,8 +19,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = RawBody::from_request(request, state).await?;
-        let mut source = serde_json::Deserializer::from_slice(&bytes.0);
+        let RawBody(text) = RawBody::from_request(request, state).await?;
+        let mut source = serde_json::Deserializer::from_str(&text);
         let value = serde_path_to_error::deserialize::<_, T>(&mut source).map_err(|error| {
             let path = error.path().to_string();
             json_problem(Some(path), error.inner())
@@ -30,20 +30,21 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
-/// A body as it came, up to the limit.
-pub(super) struct RawBody(pub(super) Bytes);
+/// A body's text, up to the limit.
+pub(super) struct RawBody(pub(super) String);
 
 impl<S: Send + Sync> FromRequest<S> for RawBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        Bytes::from_request(request, state).await.map(Self).map_err(|rejection| {
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
                 Problem::new(WireError::new(ErrorCode::TooLarge, "the body is larger than this path takes"))
             } else {
                 broken(format!("the body cannot be read: {rejection}"))
             }
-        })
+        })?;
+        String::from_utf8(bytes.into()).map(Self).map_err(|_| broken("the body is not UTF-8".to_owned()))
     }
 }
 
@@ -77,11 +78,19 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        axum::extract::Path::from_request_parts(parts, state).await.map(|path| Self(path.0)).map_err(path_problem)
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(path) => Ok(Self(path.0)),
+            Err(rejection) => {
+                let names = RawPathParams::from_request_parts(parts, state).await;
+                let first = names.ok().and_then(|names| names.iter().next().map(|(name, _)| name.to_owned()));
+                Err(path_problem(rejection, first.as_deref().unwrap_or("path")))
+            }
+        }
     }
 }
 
-fn path_problem(rejection: PathRejection) -> Problem {
+/// What is wrong with a path; `only` is the parameter's name where the error does not say one, as there is but one.
+fn path_problem(rejection: PathRejection, only: &str) -> Problem {
     let wrong = |field: &str, said: String| Problem::new(WireError::invalid_field(field, said));
     match rejection {
         PathRejection::FailedToDeserializePathParams(inner) => match inner.into_kind() {
@@ -90,7 +99,7 @@ fn path_problem(rejection: PathRejection) -> Problem {
             }
             ErrorKind::DeserializeError { key, message, .. } => wrong(&key, message),
             ErrorKind::InvalidUtf8InPathParam { key } => wrong(&key, "is not UTF-8".to_owned()),
-            kind => wrong("path", kind.to_string()),
+            kind => wrong(only, kind.to_string()),
         },
         rejection => {
             tracing::error!(%rejection, "a handler asks for a path that its route does not have");

@@ -59,12 +59,11 @@ async fn send(State(state): State<ApiState>, who: Authorized, RawBody(body): Raw
     struct Outside {
         sender: Option<UserId>,
     }
-    let text = std::str::from_utf8(&body).map_err(|_| broken("the body is not UTF-8".to_owned()))?;
-    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
+    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&body) {
         return Err(broken(format!("the body is not JSON: {error}")));
     }
-    let caller = who.speaking_for(parse_json::<Outside>(text)?.sender)?;
-    let send = parse_json::<RawSend<'_>>(text)?.check()?;
+    let caller = who.speaking_for(parse_json::<Outside>(&body)?.sender)?;
+    let send = parse_json::<RawSend<'_>>(&body)?.check()?;
     Ok(Json(state.chat.send(&caller, send).await?))
 }
 

@@ -1,3 +1,4 @@
 //! Tests of the server's parts against their contracts.
 
+mod api;
 mod store;

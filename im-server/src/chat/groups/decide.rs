@@ -207,6 +207,8 @@ pub(super) fn update_member(facts: &GroupFacts, update: &MemberUpdate, now: Time
     let subject = subject(facts)?;
     let users = std::slice::from_ref(&subject.user);
     let mut effects = GroupEffects::default();
+    // What they are once the role has changed: it decides what else this call may do.
+    let (mut actors_role, mut subjects_role, mut muted_until) = (actor.role, subject.role, subject.muted_until);
     if let Some(role) = update.role
         && role != subject.role
     {
@@ -217,6 +219,7 @@ pub(super) fn update_member(facts: &GroupFacts, update: &MemberUpdate, now: Time
             // There is one owner at any time; the old one stays on as an admin.
             effects.settings = Some(GroupSettings { owner: subject.user.clone(), ..facts.group.settings.clone() });
             effects.roles.push((actor.user.clone(), Role::Admin));
+            actors_role = Role::Admin;
             effects.notifications.push(say(Template::OwnerChanged, &actor.user, users, ""));
         } else if subject.role == Role::Owner {
             return Err(WireError::new(ErrorCode::Conflict, "the owner makes another member the owner instead"));
@@ -225,12 +228,19 @@ pub(super) fn update_member(facts: &GroupFacts, update: &MemberUpdate, now: Time
             effects.notifications.push(say(Template::RoleChanged, &actor.user, users, role));
         }
         effects.roles.push((subject.user.clone(), role));
+        subjects_role = role;
+        // Who cannot speak cannot lead, and nobody stands above an owner to unmute them.
+        if role > Role::Member && muted_until > now {
+            muted_until = 0;
+            effects.mutes.push((subject.user.clone(), 0));
+            effects.notifications.push(say(Template::MemberUnmuted, &actor.user, users, ""));
+        }
     }
     if let Some(until) = update.muted_until {
         let until = until.max(0);
-        let (is_muted, was_muted) = (until > now, subject.muted_until > now);
-        if until != subject.muted_until && (is_muted || was_muted) {
-            if actor.role < Role::Admin || subject.role >= actor.role {
+        let (is_muted, was_muted) = (until > now, muted_until > now);
+        if until != muted_until && (is_muted || was_muted) {
+            if actors_role < Role::Admin || subjects_role >= actors_role {
                 return Err(forbidden("a member is muted by the owner, or by an admin who is above them"));
             }
             effects.mutes.push((subject.user.clone(), until));
@@ -242,8 +252,8 @@ pub(super) fn update_member(facts: &GroupFacts, update: &MemberUpdate, now: Time
     if let Some(alias) = &update.alias
         && *alias != subject.alias
     {
-        if subject.user != actor.user && actor.role < Role::Admin {
-            return Err(forbidden("an alias is set by oneself, the owner or an admin"));
+        if subject.user != actor.user && (actors_role < Role::Admin || subjects_role >= actors_role) {
+            return Err(forbidden("an alias is set by oneself, by the owner, or by an admin who is above them"));
         }
         effects.aliases.push((subject.user.clone(), alias.clone()));
     }

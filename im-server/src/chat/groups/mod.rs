@@ -3,6 +3,8 @@
 
 mod decide;
 #[cfg(test)]
+mod story;
+#[cfg(test)]
 mod tests;
 
 use im_protocol::limits::{NAME_CHARS, NOTE_CHARS, TEXT_CHARS};

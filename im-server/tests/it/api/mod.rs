@@ -1,0 +1,10 @@
+//! The HTTP API as `docs/protocol.md` describes it.
+
+mod accounts;
+mod friends;
+mod groups;
+mod harness;
+mod messages;
+mod openapi;
+mod problems;
+mod sessions;

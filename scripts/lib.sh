@@ -1,0 +1,11 @@
+# What the scripts share; sourced.
+# shellcheck shell=bash disable=SC2034
+
+checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+# Outside the checkout, so that every clone of this user finds it again.
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/imcluster
+
+cargo_deny_version=0.20.2
+cargo_deny_root=$cache/tools/cargo-deny-$cargo_deny_version
+cargo_deny=$cargo_deny_root/bin/cargo-deny

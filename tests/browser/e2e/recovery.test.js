@@ -77,7 +77,7 @@ test('messages written while the connection breaks again and again arrive once, 
   const sockets = new Set();
   await context.routeWebSocket(/\/v1\/connect$/, (socket) => {
     const server = socket.connectToServer();
-    sockets.add(() => Promise.all([socket.close(), server.close()]));
+    sockets.add(() => socket.close().then(() => server.close()));
   });
   const one = await stage.browser.window(context);
   await one.signIn(ann);

@@ -54,7 +54,7 @@ pub struct DevOptions {
 pub async fn start(
     options: &DevOptions,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
-) -> anyhow::Result<(Server, DataLock)> {
+) -> anyhow::Result<(Server, Addresses, DataLock)> {
     let data = &options.data;
     std::fs::create_dir_all(data).with_context(|| format!("the data folder {} cannot be made", data.display()))?;
     let lock = DataLock::take(data)?;
@@ -70,7 +70,7 @@ pub async fn start(
     let secret = |token: &Option<String>| {
         token.as_ref().filter(|token| !token.is_empty()).map(|token| Secret::new(token.as_str()))
     };
-    let server = Server::start(Assembly {
+    let mut server = Server::start(Assembly {
         store: Arc::new(store),
         registry: Arc::new(MemoryRegistry::new()),
         bus: Arc::new(MemoryBus::new(BUS_CAPACITY)),
@@ -81,11 +81,13 @@ pub async fn start(
         management_token: secret(&options.management_token),
         address_limits: Arc::new(address_limits),
         metrics,
-        addresses: Addresses { http: options.listen, tcp: options.tcp_listen, management: options.management_listen },
     })
     .await?;
     make_demo(server.chat()).await?;
-    Ok((server, lock))
+    let addresses = server
+        .listen(Addresses { http: options.listen, tcp: options.tcp_listen, management: options.management_listen })
+        .await?;
+    Ok((server, addresses, lock))
 }
 
 /// What a person at a terminal wants to know.

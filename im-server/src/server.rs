@@ -54,8 +54,6 @@ pub struct Assembly {
     pub address_limits: Arc<AddressLimits>,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
-    /// Where to listen.
-    pub addresses: Addresses,
 }
 
 /// How long the connections have to take their goodbye.
@@ -63,16 +61,17 @@ const GOODBYE: Duration = Duration::from_secs(5);
 
 /// A running server.
 pub struct Server {
-    chat: Arc<Chat>,
+    api: ApiState,
+    management_token: Option<Secret>,
+    metrics: PrometheusHandle,
     gateway: Arc<Gateway>,
     relay: Arc<Relay>,
     phase: watch::Sender<Phase>,
     tasks: JoinSet<()>,
-    addresses: Addresses,
 }
 
 impl Server {
-    /// Starts: takes the epochs → positions the consumers → enters the table → listens → ready.
+    /// Starts everything but the listeners: takes the epochs → positions the consumers → enters the table.
     pub async fn start(assembly: Assembly) -> anyhow::Result<Self> {
         let Assembly { store, registry, bus, servers, settings, signing_secret, .. } = assembly;
         let first = *servers.first().context("a server needs at least one server id")?;
@@ -117,34 +116,39 @@ impl Server {
         let gateway = Gateway::new(chat.clone(), hubs, Bounds::DEFAULT, limits.clone());
         tasks.spawn(gateway::sweep(gateway.clone()));
 
-        let listen = assembly.addresses;
-        let (http, http_address) = bind(listen.http, "HTTP").await?;
-        let (tcp, tcp_address) = bind(listen.tcp, "TCP").await?;
-        let (management, management_address) = bind(listen.management, "management").await?;
-        let app = api::router(ApiState { chat: chat.clone(), limits, service_token: assembly.service_token })
-            .merge(gateway::connect_route(gateway.clone()));
-        tasks.spawn(gateway::serve_http(http, app));
-        tasks.spawn(gateway::serve_tcp(tcp, gateway.clone()));
-        let status = {
-            let (gateway, phase) = (gateway.clone(), phase.subscribe());
-            move || status(&gateway, *phase.borrow())
-        };
-        let token = assembly.management_token;
-        let state = ManagementState { status: Arc::new(status), token, metrics: assembly.metrics };
-        tasks.spawn(gateway::serve_http(management, api::management_router(state)));
-        phase.send_replace(Phase::Serving);
-        let addresses = Addresses { http: http_address, tcp: tcp_address, management: management_address };
-        Ok(Self { chat, gateway, relay, phase, tasks, addresses })
+        Ok(Self {
+            api: ApiState { chat, limits, service_token: assembly.service_token },
+            management_token: assembly.management_token,
+            metrics: assembly.metrics,
+            gateway,
+            relay,
+            phase,
+            tasks,
+        })
     }
 
-    /// Where it really listens: port 0 was a wish for any free one.
-    pub fn addresses(&self) -> Addresses {
-        self.addresses
+    /// Listens, and is ready. Returns where it really listens: port 0 is a wish for any free one.
+    pub async fn listen(&mut self, wished: Addresses) -> anyhow::Result<Addresses> {
+        let (http, http_address) = bind(wished.http, "HTTP").await?;
+        let (tcp, tcp_address) = bind(wished.tcp, "TCP").await?;
+        let (management, management_address) = bind(wished.management, "management").await?;
+        let app = api::router(self.api.clone()).merge(gateway::connect_route(self.gateway.clone()));
+        self.tasks.spawn(gateway::serve_http(http, app));
+        self.tasks.spawn(gateway::serve_tcp(tcp, self.gateway.clone()));
+        let status = {
+            let (gateway, phase) = (self.gateway.clone(), self.phase.subscribe());
+            move || status(&gateway, *phase.borrow())
+        };
+        let token = self.management_token.clone();
+        let state = ManagementState { status: Arc::new(status), token, metrics: self.metrics.clone() };
+        self.tasks.spawn(gateway::serve_http(management, api::management_router(state)));
+        self.phase.send_replace(Phase::Serving);
+        Ok(Addresses { http: http_address, tcp: tcp_address, management: management_address })
     }
 
     /// The rules, for those who set a server up.
-    pub fn chat(&self) -> &Arc<Chat> {
-        &self.chat
+    pub fn chat(&self) -> &Chat {
+        &self.api.chat
     }
 
     /// Waits until another process has taken a server id of this one.
@@ -161,7 +165,7 @@ impl Server {
         if tokio::time::timeout(GOODBYE, self.gateway.leave()).await.is_err() {
             tracing::warn!("some connections did not take their goodbye in time");
         }
-        if let Err(error) = self.chat.finish().await {
+        if let Err(error) = self.api.chat.finish().await {
             tracing::warn!(%error, "the last read positions could not be stored");
         }
         self.relay.forget_acked().await;

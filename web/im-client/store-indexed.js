@@ -177,7 +177,10 @@ export class IndexedStore {
       transaction.oncomplete = () => resolve(undefined);
       transaction.onabort = transaction.onerror = () => reject(transaction.error);
     });
-    await work((name) => transaction.objectStore(name));
+    const working = work((name) => transaction.objectStore(name));
+    if (working) await working;
+    // Asked for now, it survives a page that is left in this very moment.
+    transaction.commit();
     await committed;
   }
 }

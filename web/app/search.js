@@ -60,10 +60,11 @@ export function searchResults(ctx, scope, query, done) {
         actions: [h('button', { class: 'button small', text: t('add_friend'), testid: 'found-user-add', on: { click: () => void requestFriend(ctx, user, '') } })],
       }),
     );
-    /** @param {string} group @param {string} rule */
-    const join = async (group, rule) => {
-      if (!(await attempt(api.requestJoin(group, '').then(() => true)))) return;
-      if (rule !== 'open') toast(t('join_sent'));
+    /** @param {string} group */
+    const join = async (group) => {
+      const answer = await attempt(api.requestJoin(group, '').then((answer) => answer ?? {}));
+      if (!answer) return;
+      if (!answer.joined) toast(t('join_sent'));
       done();
     };
     const groupRows = others.map((group) =>
@@ -73,7 +74,7 @@ export function searchResults(ctx, scope, query, done) {
         line: t('members_count', { count: group.members }),
         testid: 'found-group',
         id: group.group,
-        actions: group.join === 'invite' ? [] : [h('button', { class: 'button small', text: t('join'), testid: 'found-group-join', on: { click: () => void join(group.group, group.join) } })],
+        actions: group.join === 'invite' ? [] : [h('button', { class: 'button small', text: t('join'), testid: 'found-group-join', on: { click: () => void join(group.group) } })],
       }),
     );
     const nothing = !chatRows.length && !friendRows.length && !userRows.length && !groupRows.length;

@@ -140,7 +140,7 @@ export class Api {
     return this.#call('DELETE', path`/v1/groups/${group}/members/${user}`);
   }
 
-  /** @param {string} group @param {string} message */
+  /** @param {string} group @param {string} message @returns {Promise<{joined?: boolean}|null>} joined: at once, in an open group */
   requestJoin(group, message) {
     return this.#call('POST', path`/v1/groups/${group}/join-requests`, { message });
   }

@@ -140,13 +140,14 @@ export class Connection {
   #pushed(frame, onPush) {
     if (frame.type === 'goaway') this.#reconnectAfter = frame.reconnect_after_ms;
     // The close that follows may get lost; the frame alone is enough.
-    else if (frame.type === 'kicked') this.#kicked();
+    else if (frame.type === 'kicked') this.#kicked(frame.reason === 'signed_out' ? 'signed_out' : 'kicked');
     else onPush(frame);
   }
 
-  #kicked() {
+  /** @param {'kicked'|'signed_out'} state  another device took over, or ended this session */
+  #kicked(state) {
     this.options.sessions.forget(this.options.user);
-    this.stop('kicked');
+    this.stop(state);
   }
 
   /** @param {Socket} socket @param {number} code */
@@ -155,7 +156,7 @@ export class Connection {
     this.#socket = null;
     clearTimeout(this.#renewal);
     if (this.state !== 'online' && this.state !== 'connecting') return;
-    if (code === CLOSE.kicked) return this.#kicked();
+    if (code === CLOSE.kicked) return this.#kicked('kicked');
     if (code === CLOSE.replaced) return this.stop('replaced');
     if (code === CLOSE.unauthorized) this.#refused = this.#token;
     this.#later();

@@ -24,4 +24,10 @@ macro_rules! contract {
 mod accounts;
 mod commit;
 mod fresh;
+mod messages;
+mod outbox;
+mod recall;
+mod refusals;
+mod sessions;
+mod social;
 mod world;

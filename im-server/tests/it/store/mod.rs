@@ -23,11 +23,17 @@ macro_rules! contract {
 
 mod accounts;
 mod commit;
+mod conversations;
 mod fresh;
+mod groups;
+mod large;
+mod members;
 mod messages;
 mod outbox;
 mod recall;
 mod refusals;
 mod sessions;
 mod social;
+mod sqlite_only;
+mod unread;
 mod world;

@@ -1,0 +1,79 @@
+//! Large groups: from five members up, and no more below three, in these tests.
+
+use im_protocol::server::RemovedReason;
+use im_server::store::{Committed, MemberChange, Stint};
+
+use super::world::{Db, add, commit_one, committed, dissolve, make_group, people, remove, text};
+
+fn change(user: &im_protocol::UserId, joined: u64, left: Option<u64>) -> MemberChange {
+    let conversation = im_protocol::ConversationId::parse("g:tea").unwrap();
+    MemberChange { conversation, user: user.clone(), joined, left }
+}
+
+fn large(told: &Committed) -> bool {
+    told.messages[0].large
+}
+
+async fn a_group_grows_large_and_shrinks_back_at_different_sizes(store: Db) {
+    let [a, b, c, d, e, f] = people(&store, ["a", "b", "c", "d", "e", "f"]).await;
+    let tea = im_protocol::ConversationId::parse("g:tea").unwrap();
+    assert!(!large(&make_group(&store, "tea", &a, &[&b, &c]).await));
+    assert!(!large(&add(&store, &tea, &a, &d).await));
+    assert!(large(&add(&store, &tea, &a, &e).await));
+    assert!(large(&add(&store, &tea, &a, &f).await));
+    assert!(committed(&commit_one(&store, text(&tea, &a, "hi")).await).large);
+    assert!(store.access(&a, &tea).await.unwrap().unwrap().large);
+    for user in [&f, &e, &d] {
+        assert!(large(&remove(&store, &tea, &a, user, RemovedReason::Left).await));
+    }
+    assert!(!large(&remove(&store, &tea, &a, &c, RemovedReason::Left).await));
+    assert!(!large(&add(&store, &tea, &a, &c).await));
+    assert!(!committed(&commit_one(&store, text(&tea, &a, "hi")).await).large);
+}
+
+async fn a_group_can_be_born_large_and_names_its_members(store: Db) {
+    let [a, b, c, d, e] = people(&store, ["a", "b", "c", "d", "e"]).await;
+    let told = make_group(&store, "tea", &a, &[&b, &c, &d, &e]).await;
+    assert!(large(&told));
+    let expected: Vec<_> = [&a, &b, &c, &d, &e].map(|user| change(user, 1, None)).into();
+    assert_eq!(told.messages[0].changes, expected);
+}
+
+async fn comings_and_goings_of_large_groups_are_named_with_the_first_notification(store: Db) {
+    let [a, b, c, d, e, f] = people(&store, ["a", "b", "c", "d", "e", "f"]).await;
+    let tea = im_protocol::ConversationId::parse("g:tea").unwrap();
+    make_group(&store, "tea", &a, &[&b, &c]).await;
+    assert_eq!(add(&store, &tea, &a, &d).await.messages[0].changes, []);
+    assert_eq!(add(&store, &tea, &a, &e).await.messages[0].changes, [change(&e, 3, None)]);
+    assert_eq!(add(&store, &tea, &a, &f).await.messages[0].changes, [change(&f, 4, None)]);
+    let told = remove(&store, &tea, &a, &e, RemovedReason::Kicked).await;
+    assert_eq!(told.messages[0].changes, [change(&e, 3, Some(5))]);
+    // A group that ends goes the way it went, to the list as it was.
+    let before = store.member_list(&tea, 0).await.unwrap().unwrap().version;
+    let told = dissolve(&store, &tea, &a).await;
+    assert_eq!((told.messages[0].changes.len(), told.messages[0].members_version), (0, before));
+    assert!(large(&told));
+    assert_eq!(told.removed[0].users, [a, b, c, d, f]);
+}
+
+async fn the_large_groups_of_a_user_are_those_they_are_in_now(store: Db) {
+    let [a, b, c, d, e] = people(&store, ["a", "b", "c", "d", "e"]).await;
+    make_group(&store, "tea", &a, &[&b, &c, &d]).await;
+    make_group(&store, "coffee", &a, &[&b]).await;
+    let tea = im_protocol::ConversationId::parse("g:tea").unwrap();
+    assert_eq!(store.large_groups(&e).await.unwrap(), []);
+    assert_eq!(store.large_groups(&a).await.unwrap(), []);
+    add(&store, &tea, &a, &e).await;
+    assert_eq!(store.large_groups(&e).await.unwrap(), [(tea.clone(), 2, Stint { joined: 2, left: None })]);
+    assert_eq!(store.large_groups(&a).await.unwrap(), [(tea.clone(), 2, Stint::ALWAYS)]);
+    remove(&store, &tea, &a, &e, RemovedReason::Left).await;
+    assert_eq!(store.large_groups(&e).await.unwrap(), []);
+    assert_eq!(store.large_groups(&a).await.unwrap(), [(tea, 3, Stint::ALWAYS)]);
+}
+
+contract!(
+    a_group_grows_large_and_shrinks_back_at_different_sizes,
+    a_group_can_be_born_large_and_names_its_members,
+    comings_and_goings_of_large_groups_are_named_with_the_first_notification,
+    the_large_groups_of_a_user_are_those_they_are_in_now,
+);

@@ -260,7 +260,8 @@ impl Groups for SqliteStore {
 
     async fn managers(&self, group: &GroupId) -> Result<Vec<UserId>> {
         let found: Vec<String> = sqlx::query_scalar(
-            "select user from stints where conversation = ?1 and left_seq is null and role <> 'member' order by user",
+            "select user from stints indexed by stints_managers
+             where conversation = ?1 and left_seq is null and role <> 'member' order by user",
         )
         .bind(ConversationId::group(group).as_str())
         .fetch_all(&self.readers)

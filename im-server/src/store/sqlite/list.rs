@@ -63,7 +63,7 @@ const SHOWN: &str = concat!(
                      and seq <= w.head order by seq desc limit 1), 0)
          + coalesce((select own_count from messages where conversation = w.conversation and sender = ?1
                      and seq <= w.from_seq order by seq desc limit 1), 0) as unread,
-         exists (select 1 from messages b
+         exists (select 1 from messages b indexed by messages_mentioning
                  where b.conversation = w.conversation and b.seq > w.from_seq and b.seq <= w.head
                      and (b.mentions is not null or b.mention_all = 1) and b.sender <> ?1
                      and (b.mention_all = 1

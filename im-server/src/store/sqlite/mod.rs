@@ -133,3 +133,26 @@ impl Write {
         Ok(self.tx.commit().await?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::SqliteStore;
+
+    #[tokio::test]
+    async fn every_connection_writes_ahead_and_syncs_and_readers_do_not_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("im.db")).await.unwrap();
+        for (pool, reads_only) in [(&store.writer, 0), (&store.readers, 1)] {
+            let (journal, sync, keys, busy, query_only): (String, i64, i64, i64, i64) = sqlx::query_as(
+                "select journal_mode, synchronous, foreign_keys, timeout, query_only
+                 from pragma_journal_mode, pragma_synchronous, pragma_foreign_keys, pragma_busy_timeout,
+                      pragma_query_only",
+            )
+            .fetch_one(pool)
+            .await
+            .unwrap();
+            // 2 is FULL. <https://www.sqlite.org/pragma.html#pragma_synchronous>
+            assert_eq!((journal.as_str(), sync, keys, busy, query_only), ("wal", 2, 1, 5000, reads_only));
+        }
+    }
+}

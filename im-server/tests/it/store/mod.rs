@@ -35,5 +35,6 @@ mod refusals;
 mod sessions;
 mod social;
 mod sqlite_only;
+mod sqlite_plans;
 mod unread;
 mod world;

@@ -1,4 +1,4 @@
-//! What the errors of SQLite mean to a caller.
+//! What the errors of `SQLite` mean to a caller.
 
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::SqliteError;

@@ -106,12 +106,11 @@ impl Moves {
         let removed = self.removed.iter().map(|(gone, reason)| (gone, *reason));
         let dissolved = self.dissolved.iter().map(|gone| (gone, RemovedReason::Dissolved));
         for (gone, reason) in removed.chain(dissolved) {
-            match removals.iter_mut().find(|removal| removal.reason == reason) {
-                Some(removal) => removal.users.push(gone.user.clone()),
-                None => {
-                    let users = vec![gone.user.clone()];
-                    removals.push(Removal { conversation: conversation.clone(), users, reason });
-                }
+            if let Some(removal) = removals.iter_mut().find(|removal| removal.reason == reason) {
+                removal.users.push(gone.user.clone());
+            } else {
+                let users = vec![gone.user.clone()];
+                removals.push(Removal { conversation: conversation.clone(), users, reason });
             }
         }
         removals
@@ -285,8 +284,7 @@ async fn apply(
     write.commit().await?;
 
     // A group ends after its last notification, which the members as they were still get.
-    let moved = !moves.added.is_empty() || !moves.removed.is_empty();
-    let members_version = version + u64::from(moved && !dissolving);
+    let members_version = version + u64::from(!moves.none() && !dissolving);
     let mut messages: Vec<CommittedMessage> = drafts
         .into_iter()
         .map(|draft| CommittedMessage { message: draft.message, members_version, large, changes: Vec::new() })

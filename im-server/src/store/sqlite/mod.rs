@@ -1,4 +1,4 @@
-//! The embedded store: one SQLite file.
+//! The embedded store: one `SQLite` file.
 //!
 //! There is one writing connection, so that every write transaction sees the last one's result and none fails halfway
 //! for a lock; readers work on snapshots beside it (WAL). `synchronous=FULL`: what was answered is on the disk. Lists
@@ -46,7 +46,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Distinct statements there are, and room for more: each is prepared once per connection.
 const STATEMENTS: usize = 256;
 
-/// The store on one SQLite file.
+/// The store on one `SQLite` file.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     writer: SqlitePool,

@@ -25,7 +25,7 @@ pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).expect("ids, numbers and texts are JSON")
 }
 
-/// A number as SQLite has it. What is beyond its range compares like its largest number.
+/// A number as `SQLite` has it. What is beyond its range compares like its largest number.
 pub(super) fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

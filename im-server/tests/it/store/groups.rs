@@ -28,7 +28,10 @@ async fn a_new_group_begins_with_its_notification(store: Db) {
     assert_eq!(message.client_message_id, None);
     assert_eq!(message.content, notification(Template::GroupCreated, &alice, std::slice::from_ref(&bob)).content());
     for user in [&alice, &bob] {
-        assert_eq!(page(&store, user, &message.conversation, Slice::Newest, 5).await.messages, [message.clone()]);
+        assert_eq!(
+            page(&store, user, &message.conversation, Slice::Newest, 5).await.messages,
+            std::slice::from_ref(message)
+        );
         let list = store.list(user, None, None, 10, &[]).await.unwrap();
         assert_eq!(list.rows.iter().map(|row| &row.conversation).collect::<Vec<_>>(), [&message.conversation]);
     }

@@ -15,60 +15,60 @@ fn large(told: &Committed) -> bool {
 }
 
 async fn a_group_grows_large_and_shrinks_back_at_different_sizes(store: Db) {
-    let [a, b, c, d, e, f] = people(&store, ["a", "b", "c", "d", "e", "f"]).await;
+    let [ann, ben, cem, dan, eve, fay] = people(&store, ["ann", "ben", "cem", "dan", "eve", "fay"]).await;
     let tea = im_protocol::ConversationId::parse("g:tea").unwrap();
-    assert!(!large(&make_group(&store, "tea", &a, &[&b, &c]).await));
-    assert!(!large(&add(&store, &tea, &a, &d).await));
-    assert!(large(&add(&store, &tea, &a, &e).await));
-    assert!(large(&add(&store, &tea, &a, &f).await));
-    assert!(committed(&commit_one(&store, text(&tea, &a, "hi")).await).large);
-    assert!(store.access(&a, &tea).await.unwrap().unwrap().large);
-    for user in [&f, &e, &d] {
-        assert!(large(&remove(&store, &tea, &a, user, RemovedReason::Left).await));
+    assert!(!large(&make_group(&store, "tea", &ann, &[&ben, &cem]).await));
+    assert!(!large(&add(&store, &tea, &ann, &dan).await));
+    assert!(large(&add(&store, &tea, &ann, &eve).await));
+    assert!(large(&add(&store, &tea, &ann, &fay).await));
+    assert!(committed(&commit_one(&store, text(&tea, &ann, "hi")).await).large);
+    assert!(store.access(&ann, &tea).await.unwrap().unwrap().large);
+    for user in [&fay, &eve, &dan] {
+        assert!(large(&remove(&store, &tea, &ann, user, RemovedReason::Left).await));
     }
-    assert!(!large(&remove(&store, &tea, &a, &c, RemovedReason::Left).await));
-    assert!(!large(&add(&store, &tea, &a, &c).await));
-    assert!(!committed(&commit_one(&store, text(&tea, &a, "hi")).await).large);
+    assert!(!large(&remove(&store, &tea, &ann, &cem, RemovedReason::Left).await));
+    assert!(!large(&add(&store, &tea, &ann, &cem).await));
+    assert!(!committed(&commit_one(&store, text(&tea, &ann, "hi")).await).large);
 }
 
 async fn a_group_can_be_born_large_and_names_its_members(store: Db) {
-    let [a, b, c, d, e] = people(&store, ["a", "b", "c", "d", "e"]).await;
-    let told = make_group(&store, "tea", &a, &[&b, &c, &d, &e]).await;
+    let [ann, ben, cem, dan, eve] = people(&store, ["ann", "ben", "cem", "dan", "eve"]).await;
+    let told = make_group(&store, "tea", &ann, &[&ben, &cem, &dan, &eve]).await;
     assert!(large(&told));
-    let expected: Vec<_> = [&a, &b, &c, &d, &e].map(|user| change(user, 1, None)).into();
+    let expected: Vec<_> = [&ann, &ben, &cem, &dan, &eve].map(|user| change(user, 1, None)).into();
     assert_eq!(told.messages[0].changes, expected);
 }
 
 async fn comings_and_goings_of_large_groups_are_named_with_the_first_notification(store: Db) {
-    let [a, b, c, d, e, f] = people(&store, ["a", "b", "c", "d", "e", "f"]).await;
+    let [ann, ben, cem, dan, eve, fay] = people(&store, ["ann", "ben", "cem", "dan", "eve", "fay"]).await;
     let tea = im_protocol::ConversationId::parse("g:tea").unwrap();
-    make_group(&store, "tea", &a, &[&b, &c]).await;
-    assert_eq!(add(&store, &tea, &a, &d).await.messages[0].changes, []);
-    assert_eq!(add(&store, &tea, &a, &e).await.messages[0].changes, [change(&e, 3, None)]);
-    assert_eq!(add(&store, &tea, &a, &f).await.messages[0].changes, [change(&f, 4, None)]);
-    let told = remove(&store, &tea, &a, &e, RemovedReason::Kicked).await;
-    assert_eq!(told.messages[0].changes, [change(&e, 3, Some(5))]);
+    make_group(&store, "tea", &ann, &[&ben, &cem]).await;
+    assert_eq!(add(&store, &tea, &ann, &dan).await.messages[0].changes, []);
+    assert_eq!(add(&store, &tea, &ann, &eve).await.messages[0].changes, [change(&eve, 3, None)]);
+    assert_eq!(add(&store, &tea, &ann, &fay).await.messages[0].changes, [change(&fay, 4, None)]);
+    let told = remove(&store, &tea, &ann, &eve, RemovedReason::Kicked).await;
+    assert_eq!(told.messages[0].changes, [change(&eve, 3, Some(5))]);
     // A group that ends goes the way it went, to the list as it was.
     let before = store.member_list(&tea, 0).await.unwrap().unwrap().version;
-    let told = dissolve(&store, &tea, &a).await;
+    let told = dissolve(&store, &tea, &ann).await;
     assert_eq!((told.messages[0].changes.len(), told.messages[0].members_version), (0, before));
     assert!(large(&told));
-    assert_eq!(told.removed[0].users, [a, b, c, d, f]);
+    assert_eq!(told.removed[0].users, [ann, ben, cem, dan, fay]);
 }
 
 async fn the_large_groups_of_a_user_are_those_they_are_in_now(store: Db) {
-    let [a, b, c, d, e] = people(&store, ["a", "b", "c", "d", "e"]).await;
-    make_group(&store, "tea", &a, &[&b, &c, &d]).await;
-    make_group(&store, "coffee", &a, &[&b]).await;
+    let [ann, ben, cem, dan, eve] = people(&store, ["ann", "ben", "cem", "dan", "eve"]).await;
+    make_group(&store, "tea", &ann, &[&ben, &cem, &dan]).await;
+    make_group(&store, "coffee", &ann, &[&ben]).await;
     let tea = im_protocol::ConversationId::parse("g:tea").unwrap();
-    assert_eq!(store.large_groups(&e).await.unwrap(), []);
-    assert_eq!(store.large_groups(&a).await.unwrap(), []);
-    add(&store, &tea, &a, &e).await;
-    assert_eq!(store.large_groups(&e).await.unwrap(), [(tea.clone(), 2, Stint { joined: 2, left: None })]);
-    assert_eq!(store.large_groups(&a).await.unwrap(), [(tea.clone(), 2, Stint::ALWAYS)]);
-    remove(&store, &tea, &a, &e, RemovedReason::Left).await;
-    assert_eq!(store.large_groups(&e).await.unwrap(), []);
-    assert_eq!(store.large_groups(&a).await.unwrap(), [(tea, 3, Stint::ALWAYS)]);
+    assert_eq!(store.large_groups(&eve).await.unwrap(), []);
+    assert_eq!(store.large_groups(&ann).await.unwrap(), []);
+    add(&store, &tea, &ann, &eve).await;
+    assert_eq!(store.large_groups(&eve).await.unwrap(), [(tea.clone(), 2, Stint { joined: 2, left: None })]);
+    assert_eq!(store.large_groups(&ann).await.unwrap(), [(tea.clone(), 2, Stint::ALWAYS)]);
+    remove(&store, &tea, &ann, &eve, RemovedReason::Left).await;
+    assert_eq!(store.large_groups(&eve).await.unwrap(), []);
+    assert_eq!(store.large_groups(&ann).await.unwrap(), [(tea, 3, Stint::ALWAYS)]);
 }
 
 contract!(

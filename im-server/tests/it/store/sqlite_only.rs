@@ -1,4 +1,4 @@
-//! What only the SQLite store promises: its file, its connections, its speed. Its plans have a file of their own.
+//! What only the `SQLite` store promises: its file, its connections, its speed. Its plans have a file of their own.
 
 use std::path::Path;
 use std::time::Instant;

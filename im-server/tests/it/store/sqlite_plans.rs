@@ -1,4 +1,4 @@
-//! How SQLite carries the statements out: every one by an index, none by walking through a table that grows.
+//! How `SQLite` carries the statements out: every one by an index, none by walking through a table that grows.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};

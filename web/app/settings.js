@@ -29,6 +29,10 @@ export function settingsView(ctx, scope) {
     await client.signOut();
     ctx.leave(null);
   };
+  const switchAccount = () => {
+    client.sessions.useNone();
+    ctx.leave(null);
+  };
   return [
     h('header', { class: 'side-head' }, h('h1', { text: t('settings') })),
     h(
@@ -38,7 +42,7 @@ export function settingsView(ctx, scope) {
       appearance(ctx),
       devices(ctx, scope),
       blocked(ctx, scope),
-      h('div', { class: 'actions' }, h('button', { class: 'action danger', testid: 'sign-out', on: { click: () => void signOut() } }, icon('door'), h('span', { text: t('sign_out') }))),
+      h('div', { class: 'actions' }, h('button', { class: 'action', testid: 'switch-account', on: { click: switchAccount } }, icon('person'), h('span', { text: t('switch_account') })), h('button', { class: 'action danger', testid: 'sign-out', on: { click: () => void signOut() } }, icon('door'), h('span', { text: t('sign_out') }))),
     ),
   ];
 }

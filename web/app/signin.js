@@ -79,6 +79,7 @@ function form({ sessions, notice, signingUp, done, toggle, redraw }) {
         submit,
         h('button', { class: 'link', text: signingUp ? t('to_sign_in') : t('to_sign_up'), testid: 'sign-in-toggle', on: { click: toggle } }),
       ),
+      ...(signingUp ? [] : sessions.accounts().map((account) => h('button', { class: 'button wide', text: t('continue_as', { user: account }), testid: 'continue', attrs: { 'data-id': account }, on: { click: () => done(account) } }))),
       local && !signingUp ? h('p', { class: 'muted small', text: t('local_hint') }) : null,
       h('button', { class: 'link small', text: other === 'zh' ? '中文' : 'English', testid: 'sign-in-language', on: { click: () => (setLanguage(other), redraw()) } }),
     ),

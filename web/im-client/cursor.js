@@ -1,4 +1,5 @@
 /** @import {Message, Messages} from './types.js' */
+import { newer } from './merge.js';
 
 /**
  * The one contiguous cursor of a conversation, without I/O: the next seq is applied, a higher one is held, a lower one
@@ -46,19 +47,24 @@ export class Cursor {
    */
   push(message) {
     this.heard(message.seq, message.rev);
-    if (message.seq <= this.seq) return [];
-    this.#held.set(message.seq, message);
+    this.#hold(message);
     return this.#drain();
   }
 
   /**
-   * A pushed change. It is shown whatever its order; the rev moves only over changes without a hole.
+   * A pushed change. It is shown whatever its order, but not before its message's turn; the rev moves only over changes
+   * without a hole.
    *
    * @param {number} rev
+   * @param {Message} message  as it is now
+   * @returns {Message[]} what is to be shown now
    */
-  change(rev) {
-    this.knownRev = Math.max(this.knownRev, rev);
+  change(rev, message) {
+    this.heard(message.seq, rev);
     if (rev === this.rev + 1) this.rev = rev;
+    if (message.seq <= this.seq) return [message];
+    this.#hold(message);
+    return [];
   }
 
   /**
@@ -70,8 +76,13 @@ export class Cursor {
   answer(answer) {
     this.heard(answer.head, answer.rev);
     this.rev = Math.max(this.rev, answer.rev);
-    for (const message of answer.messages) if (message.seq > this.seq) this.#held.set(message.seq, message);
+    for (const message of answer.messages) this.#hold(message);
     return this.#drain(answer.gaps ?? []);
+  }
+
+  /** @param {Message} message */
+  #hold(message) {
+    if (message.seq > this.seq) this.#held.set(message.seq, newer(this.#held.get(message.seq), message));
   }
 
   /**

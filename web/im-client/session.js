@@ -40,7 +40,15 @@ export class Sessions {
     return device;
   }
 
-  /** The account of this window, else the one used last, when it still has a session. @returns {string|null} */
+  /** Everybody who is signed in in this browser profile. @returns {string[]} */
+  accounts() {
+    return Object.keys(localStorage)
+      .filter((key) => key.startsWith(RECORD))
+      .map((key) => key.slice(RECORD.length))
+      .sort();
+  }
+
+  /** The account of this window, in a new one the account used last, if it still has a session. @returns {string|null} */
   current() {
     const user = sessionStorage.getItem(TAB) ?? localStorage.getItem(LAST);
     return user && this.record(user) ? user : null;
@@ -50,6 +58,11 @@ export class Sessions {
   use(user) {
     sessionStorage.setItem(TAB, user);
     localStorage.setItem(LAST, user);
+  }
+
+  /** Show nobody's account in this window; the sessions stay. */
+  useNone() {
+    sessionStorage.setItem(TAB, '');
   }
 
   /** @param {string} user @returns {SessionRecord|null} */
@@ -96,7 +109,8 @@ export class Sessions {
   forget(user) {
     localStorage.removeItem(RECORD + user);
     if (localStorage.getItem(LAST) === user) localStorage.removeItem(LAST);
-    if (sessionStorage.getItem(TAB) === user) sessionStorage.removeItem(TAB);
+    // Not the account used last: nobody asked this window to become somebody else's.
+    if (sessionStorage.getItem(TAB) === user) this.useNone();
   }
 
   /**

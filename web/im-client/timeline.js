@@ -107,8 +107,7 @@ export class Timeline {
   /** A pushed change of a message. @param {number} rev @param {Message} message */
   change(rev, message) {
     if (!this.#cursor) return; // the first answer will have it
-    this.#cursor.change(rev);
-    this.#apply([], [message]);
+    this.#apply([], this.#cursor.change(rev, message));
     if (this.#cursor.behind) this.#catchUpSoon();
   }
 

@@ -56,13 +56,21 @@ test('an answer older than what was pushed meanwhile doubles nothing', () => {
 
 test('the rev moves over changes without a hole and stays before one', () => {
   const cursor = new Cursor(4, 3, 1);
-  cursor.change(4);
+  cursor.change(4, message(2, { rev: 4 }));
   assert.equal(cursor.rev, 4);
-  cursor.change(6);
+  cursor.change(6, message(3, { rev: 6 }));
   assert.equal(cursor.rev, 4);
   assert.equal(cursor.behind, true);
   cursor.answer(answer([], { head: 4, rev: 6 }));
   assert.equal(cursor.behind, false);
+});
+
+test('a change that overtakes its message waits for its turn and is not undone by it', () => {
+  const cursor = new Cursor(4, 0, 1);
+  const recalled = message(6, { rev: 1, recalled: true });
+  assert.deepEqual(cursor.change(1, recalled), []);
+  cursor.push(message(6));
+  assert.deepEqual(cursor.push(message(5)).map((it) => [it.seq, it.recalled ?? false]), [[5, false], [6, true]]);
 });
 
 test('a message made after changes that were missed says so', () => {

@@ -11,6 +11,8 @@ export const en = {
   local_hint: 'This server runs on your machine. Its demo accounts are alice and bob, each with the name as password.',
   kicked_notice: 'You were signed out because this account signed in on another device.',
   signed_out_notice: 'Your session ended. Please sign in again.',
+  continue_as: 'Continue as {user}',
+  switch_account: 'Use another account in this window',
   sign_out: 'Sign out',
   sign_out_confirm: 'Sign out? What this browser keeps of your messages is removed; they stay on the server.',
   sign_out_unsent: 'Some messages were not sent yet. Signing out discards them.',

@@ -12,6 +12,8 @@ export const zh = {
   local_hint: '服务运行在本机。演示账号为 alice 和 bob，密码与用户名相同。',
   kicked_notice: '账号已在另一台设备登录，此处已退出。',
   signed_out_notice: '登录已失效，请重新登录。',
+  continue_as: '以 {user} 的身份继续',
+  switch_account: '在此窗口使用其他账号',
   sign_out: '退出登录',
   sign_out_confirm: '确定退出登录？此浏览器保存的消息会被清除，服务器上的仍会保留。',
   sign_out_unsent: '还有消息尚未发出，退出后会丢弃。',

@@ -73,7 +73,7 @@ export function messageRow(ctx, message, place) {
       direct || mine ? null : place.last ? h('button', { class: 'message-face', label: name, on: { click: () => ctx.showPanel({ kind: 'person', user: message.sender }) } }, avatar(message.sender, name, { url, size: 'small' })) : h('span', { class: 'message-face' }),
       h(
         'div',
-        { class: 'bubble', on: { contextmenu: contextMenu, dblclick: () => place.reply(message) } },
+        { class: 'bubble', on: { contextmenu: contextMenu } },
         !mine && !direct && place.first ? h('div', { class: `sender ink-${colour(message.sender)}`, text: name, testid: 'sender' }) : null,
         quoted?.make(() => message.reply_to && place.jumpTo(message.reply_to)),
         content(ctx, message, mentions),

@@ -14,7 +14,10 @@ import { language, setLanguage, t } from './i18n.js';
 export function signInForm(host, sessions, notice) {
   return new Promise((resolve) => {
     let signingUp = false;
-    const show = () => host.replaceChildren(form({ sessions, notice, signingUp, done: resolve, toggle: () => ((signingUp = !signingUp), show()), redraw: show }));
+    const show = () => {
+      host.replaceChildren(form({ sessions, notice, signingUp, done: resolve, toggle: () => ((signingUp = !signingUp), show()), redraw: show }));
+      host.querySelector('input')?.focus();
+    };
     show();
   });
 }
@@ -32,7 +35,7 @@ function form({ sessions, notice, signingUp, done, toggle, redraw }) {
   const user = h('input', {
     class: 'field',
     testid: 'sign-in-user',
-    attrs: { id: 'sign-in-user', name: 'username', autocomplete: 'username', autocapitalize: 'none', spellcheck: 'false', required: true, maxlength: 64, pattern: '[A-Za-z0-9_.@\\-]+', title: t('user_id_hint'), autofocus: true },
+    attrs: { id: 'sign-in-user', name: 'username', autocomplete: 'username', autocapitalize: 'none', spellcheck: 'false', required: true, maxlength: 64, pattern: '[A-Za-z0-9_.@\\-]+', title: t('user_id_hint') },
   });
   const name = h('input', { class: 'field', testid: 'sign-up-name', attrs: { id: 'sign-up-name', name: 'name', autocomplete: 'nickname', maxlength: 64 } });
   const password = h('input', {

@@ -40,7 +40,7 @@ mod tests {
         #[test]
         fn a_wait_is_below_the_doubled_base_and_never_above_the_cap(attempt in any::<u32>(), random in 0.0..1.0_f64) {
             let wait = full_jitter(attempt, random);
-            let doubled = BASE.as_secs_f64() * 2_f64.powi(attempt.min(1000) as i32);
+            let doubled = BASE.as_secs_f64() * 2_f64.powf(f64::from(attempt.min(1000)));
             prop_assert!(wait <= CAP);
             prop_assert!(wait.as_secs_f64() <= doubled);
         }

@@ -40,12 +40,8 @@ pub struct Config {
 impl Config {
     /// A WebSocket client of the class `desktop` with a device of its own.
     pub fn new(server: impl Into<String>, user: impl Into<String>, password: impl Into<String>) -> Self {
-        let who = SignIn {
-            user: user.into(),
-            password: password.into(),
-            terminal: Terminal::Desktop,
-            device: random_id(),
-        };
+        let who =
+            SignIn { user: user.into(), password: password.into(), terminal: Terminal::Desktop, device: random_id() };
         Self { server: server.into(), endpoint: Endpoint::WebSocket, who, initial_history: 20, events: 1024 }
     }
 }
@@ -177,11 +173,7 @@ impl Client {
     }
 
     /// Watch these people, and not those any more; how the first ones are.
-    pub async fn presence(
-        &self,
-        subscribe: Vec<UserId>,
-        unsubscribe: Vec<UserId>,
-    ) -> Result<Presence, RequestError> {
+    pub async fn presence(&self, subscribe: Vec<UserId>, unsubscribe: Vec<UserId>) -> Result<Presence, RequestError> {
         match self.ask(ClientFrame::Presence(client::Presence { subscribe, unsubscribe })).await? {
             ServerFrame::Presence(presence) => Ok(presence),
             _ => Err(RequestError::Answer),

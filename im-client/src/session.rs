@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::http::{Http, HttpError};
 
-/// A token is renewed when less than this share of its life is left.
-const RENEW_AT: u32 = 5;
+/// A token is renewed when this many hundredths of its life are over.
+const RENEW_AT: u32 = 80;
 
 /// Who signs in, and on what.
 #[derive(Clone, Serialize)]
@@ -60,7 +60,7 @@ impl From<Issued> for Tokens {
         Self {
             access: issued.access_token,
             refresh: issued.refresh_token,
-            renew_at: Instant::now() + life - life / RENEW_AT,
+            renew_at: Instant::now() + life * RENEW_AT / 100,
         }
     }
 }

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use im_protocol::client::{Auth, Hello, Mark, Room, Send, Sync, SyncItem, Target};
 use im_protocol::close::CloseReason;
 use im_protocol::limits::{LIST_MAX, PROTOCOL, SYNC_ITEMS};
-use im_protocol::server::{self, Conversations, ConversationItem, Sent, Welcome};
-use im_protocol::{ClientFrame, ConversationId, ConversationKind, ErrorCode, Message, Seq, ServerFrame, UserId, client};
+use im_protocol::server::{self, ConversationItem, Conversations, Sent, Welcome};
+use im_protocol::{
+    ClientFrame, ConversationId, ConversationKind, ErrorCode, Message, Seq, ServerFrame, UserId, client,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
@@ -352,17 +354,12 @@ impl Supervisor {
                 Done::Rejoined(conversation, connection.ask(join).await.map(drop))
             });
         }
-        match changes {
-            Some(changes) => {
-                self.listing = Some(Listing::default());
-                let server::Changes { items, next, reset } = changes;
-                self.listed_page(connection, Conversations { id: None, items, next, since, reset }).await
-            }
-            None => {
-                self.list(connection);
-                Ok(())
-            }
-        }
+        let Some(server::Changes { items, next, reset }) = changes else {
+            self.list(connection);
+            return Ok(());
+        };
+        self.listing = Some(Listing::default());
+        self.listed_page(connection, Conversations { id: None, items, next, since, reset }).await
     }
 
     /// Asks for what changed; for everything, if nothing is known.
@@ -568,13 +565,13 @@ impl Supervisor {
             let connection = connection.clone();
             self.running.spawn(async move {
                 let Unsent { target, client_message_id, body } = unsent.clone();
-                let send = ClientFrame::Send(Send { target, client_message_id, body });
-                let sent = match connection.ask(send).await {
+                let frame = ClientFrame::Send(Send { target, client_message_id, body });
+                let result = match connection.ask(frame).await {
                     Ok(ServerFrame::Sent(sent)) => Ok(sent),
                     Ok(_) => Err(RequestError::Answer),
                     Err(error) => Err(error),
                 };
-                Done::Sent(Box::new(unsent), sent)
+                Done::Sent(Box::new(unsent), result)
             });
         }
     }
@@ -635,10 +632,9 @@ impl Supervisor {
         let Unsent { target, client_message_id, .. } = unsent;
         let result = match result {
             Err(RequestError::Refused(error)) if error.retryable => {
-                let wait = error.retry_after_ms.map_or_else(
-                    || full_jitter(self.send_failures, rand::random()),
-                    Duration::from_millis,
-                );
+                let wait = error
+                    .retry_after_ms
+                    .map_or_else(|| full_jitter(self.send_failures, rand::random()), Duration::from_millis);
                 self.send_failures += 1;
                 self.send_at = Some(Instant::now() + wait);
                 self.outbox.again(target, client_message_id);

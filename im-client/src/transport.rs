@@ -54,13 +54,13 @@ pub enum TransportError {
     NoFrame,
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-type AnyStream = Box<dyn Stream>;
+pub(crate) type AnyStream = Box<dyn Stream>;
 
 /// What arrives.
 #[derive(Debug)]
-pub enum Incoming {
+pub(crate) enum Incoming {
     /// A frame's text.
     Text(Utf8Bytes),
     /// A sign of life without content.
@@ -70,7 +70,7 @@ pub enum Incoming {
 }
 
 /// The half that reads.
-pub enum Reader {
+pub(crate) enum Reader {
     /// WebSocket.
     WebSocket(SplitStream<WebSocketStream<AnyStream>>),
     /// TCP.
@@ -78,7 +78,7 @@ pub enum Reader {
 }
 
 /// The half that writes.
-pub enum Writer {
+pub(crate) enum Writer {
     /// WebSocket.
     WebSocket(SplitSink<WebSocketStream<AnyStream>, Message>),
     /// TCP.
@@ -86,7 +86,7 @@ pub enum Writer {
 }
 
 /// Connects.
-pub async fn connect(server: &Url, endpoint: &Endpoint) -> Result<(Reader, Writer), TransportError> {
+pub(crate) async fn connect(server: &Url, endpoint: &Endpoint) -> Result<(Reader, Writer), TransportError> {
     let connecting = async {
         match endpoint {
             Endpoint::WebSocket => web_socket(server).await,
@@ -129,7 +129,7 @@ async fn web_socket(server: &Url) -> Result<(Reader, Writer), TransportError> {
 
 impl Reader {
     /// What comes next.
-    pub async fn next(&mut self) -> Result<Incoming, TransportError> {
+    pub(crate) async fn next(&mut self) -> Result<Incoming, TransportError> {
         match self {
             Self::WebSocket(reader) => Ok(match reader.next().await.transpose()? {
                 None => Incoming::Closed(None),
@@ -157,7 +157,7 @@ impl Reader {
 
 impl Writer {
     /// Writes a frame.
-    pub async fn send(&mut self, text: String) -> Result<(), TransportError> {
+    pub(crate) async fn send(&mut self, text: String) -> Result<(), TransportError> {
         match self {
             Self::WebSocket(writer) => Ok(writer.send(Message::text(text)).await?),
             Self::Tcp(writer) => {
@@ -171,7 +171,7 @@ impl Writer {
     }
 
     /// Says goodbye. The other side may be gone already.
-    pub async fn close(&mut self) {
+    pub(crate) async fn close(&mut self) {
         let _ = match self {
             Self::WebSocket(writer) => writer.close().await.map_err(drop),
             Self::Tcp(writer) => writer.shutdown().await.map_err(drop),
@@ -183,8 +183,18 @@ impl Writer {
 fn reason_of(code: u16) -> Option<CloseReason> {
     use CloseReason as R;
     [
-        R::Normal, R::ProtocolError, R::InvalidUtf8, R::TooBig, R::Unauthorized, R::Kicked, R::TooSlow, R::GoingAway,
-        R::Replaced, R::Silent, R::NoHello, R::TooManyRequests,
+        R::Normal,
+        R::ProtocolError,
+        R::InvalidUtf8,
+        R::TooBig,
+        R::Unauthorized,
+        R::Kicked,
+        R::TooSlow,
+        R::GoingAway,
+        R::Replaced,
+        R::Silent,
+        R::NoHello,
+        R::TooManyRequests,
     ]
     .into_iter()
     .find(|reason| reason.code() == code)

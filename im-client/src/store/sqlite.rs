@@ -1,4 +1,4 @@
-//! A store in one SQLite file, which survives a crash of the device.
+//! A store in one `SQLite` file, which survives a crash of the device.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -149,8 +149,7 @@ impl LocalStore for SqliteStore {
     }
 
     async fn unsent(&self) -> Result<Vec<Unsent>, StoreError> {
-        let frames: Vec<String> =
-            sqlx::query_scalar("SELECT frame FROM unsent ORDER BY n").fetch_all(&self.0).await?;
+        let frames: Vec<String> = sqlx::query_scalar("SELECT frame FROM unsent ORDER BY n").fetch_all(&self.0).await?;
         frames.iter().map(|frame| read_unsent(frame)).collect()
     }
 

@@ -60,14 +60,8 @@ pub(crate) enum Happening {
 
 impl History {
     pub(crate) fn of(happenings: &[Happening]) -> Self {
-        let mut history = Self {
-            messages: BTreeMap::new(),
-            head: 0,
-            rev: 0,
-            incarnation: 1,
-            hidden: Vec::new(),
-            pushed: Vec::new(),
-        };
+        let mut history =
+            Self { messages: BTreeMap::new(), head: 0, rev: 0, incarnation: 1, hidden: Vec::new(), pushed: Vec::new() };
         for happening in happenings {
             match happening {
                 Happening::Said => {

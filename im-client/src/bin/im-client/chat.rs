@@ -23,6 +23,8 @@ struct Chat {
     open: Option<ConversationId>,
     /// The oldest message shown of the open conversation.
     oldest: Option<Seq>,
+    /// The newest one.
+    newest: Seq,
     /// The conversations of the last `/list`.
     listed: Vec<ConversationId>,
 }
@@ -35,7 +37,7 @@ pub(crate) async fn run(
 ) -> Result<(), Box<dyn Error>> {
     println!("You are {}. /help shows the commands.", client.me());
     let mut lines = read_lines();
-    let mut chat = Chat { client, open: None, oldest: None, listed: Vec::new() };
+    let mut chat = Chat { client, open: None, oldest: None, newest: 0, listed: Vec::new() };
     match open {
         Some(conversation) => chat.show(conversation).await?,
         None => chat.list().await,
@@ -145,7 +147,9 @@ impl Chat {
             println!("{}", show::message(message));
         }
         self.oldest = page.first().map(|message| message.seq);
+        self.newest = 0;
         if let Some(newest) = page.last() {
+            self.newest = newest.seq;
             self.read(newest);
         }
         Ok(())
@@ -180,10 +184,13 @@ impl Chat {
         let is_open = |conversation: &ConversationId| self.open.as_ref() == Some(conversation);
         match event {
             Event::Message(message) if is_open(&message.conversation) => {
-                // What `show` read from the server may be among what is pulled.
-                println!("{}", show::message(&message));
-                self.oldest = self.oldest.or(Some(message.seq));
-                self.read(&message);
+                // What `show` read from the server may be among what arrives after it.
+                if message.seq > self.newest {
+                    println!("{}", show::message(&message));
+                    self.newest = message.seq;
+                    self.oldest = self.oldest.or(Some(message.seq));
+                    self.read(&message);
+                }
             }
             Event::Message(message) if message.sender != *self.client.me() => {
                 println!("[{}] {}", message.conversation, show::message(&message));

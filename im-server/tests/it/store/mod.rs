@@ -29,6 +29,7 @@ mod groups;
 mod large;
 mod members;
 mod messages;
+mod model;
 mod outbox;
 mod recall;
 mod refusals;

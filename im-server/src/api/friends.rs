@@ -14,7 +14,7 @@ use super::auth::SignedIn;
 use super::extract::{Body, Path, Query};
 use super::page::{Page, PageQuery};
 use super::problem::Answer;
-use super::users::User;
+use super::users::Profile;
 use crate::store;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
@@ -162,15 +162,15 @@ async fn remove(State(state): State<ApiState>, me: SignedIn, Path(user): Path<Us
 /// Whom I have blocked
 #[utoipa::path(
     get, path = "/v1/blocks", tag = "Friends", security(("access_token" = [])), params(PageQuery),
-    responses((status = 200, description = "A page, by user id", body = Page<User>))
+    responses((status = 200, description = "A page, by user id", body = Page<Profile>))
 )]
 async fn blocks(
     State(state): State<ApiState>,
     me: SignedIn,
     Query(page): Query<PageQuery>,
-) -> Answer<Json<Page<User>>> {
+) -> Answer<Json<Page<Profile>>> {
     let found = state.chat.blocks(&me.user, page.after_id()?.as_ref(), page.ask()).await?;
-    Ok(Json(Page::new(found, &page, |account| account.user.to_string(), User::from)))
+    Ok(Json(Page::new(found, &page, |account| account.user.to_string(), Profile::from)))
 }
 
 /// Block someone

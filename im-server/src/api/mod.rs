@@ -1,4 +1,4 @@
-//! The HTTP API of `docs/protocol.md`: one file per resource, problems by RFC 9457, an OpenAPI document made from the
+//! The HTTP API of `docs/protocol.md`: one file per resource, problems by RFC 9457, an `OpenAPI` document made from the
 //! handlers. The management port has a router of its own.
 
 mod accounts;
@@ -66,7 +66,7 @@ pub fn router(state: ApiState) -> Router {
         .layer(middleware::from_fn(observe::observe))
 }
 
-/// Every endpoint, each with its part of the OpenAPI document.
+/// Every endpoint, each with its part of the `OpenAPI` document.
 fn endpoints() -> OpenApiRouter<ApiState> {
     let mut router = OpenApiRouter::with_openapi(openapi::preamble())
         .merge(accounts::routes())

@@ -1,4 +1,4 @@
-//! What the OpenAPI document says besides what the handlers say themselves.
+//! What the `OpenAPI` document says besides what the handlers say themselves.
 
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};

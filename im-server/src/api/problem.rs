@@ -93,6 +93,7 @@ pub async fn unknown_method() -> Problem {
 }
 
 /// The answer when a handler panicked. The panic itself is in the log.
+#[allow(clippy::needless_pass_by_value)] // the layer that calls it gives it away
 pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let what =
         panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());

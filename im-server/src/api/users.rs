@@ -20,7 +20,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 }
 
 #[derive(Serialize, ToSchema)]
-pub(super) struct User {
+pub(super) struct Profile {
     user: UserId,
     /// Shown name.
     name: String,
@@ -28,7 +28,7 @@ pub(super) struct User {
     avatar: String,
 }
 
-impl From<Account> for User {
+impl From<Account> for Profile {
     fn from(Account { user, name, avatar }: Account) -> Self {
         Self { user, name, avatar }
     }
@@ -57,34 +57,34 @@ impl SearchQuery {
 /// Those whose id begins with `query` or whose name contains it, without regard to case, by id.
 #[utoipa::path(
     get, path = "/v1/users", tag = "Users", security(("access_token" = [])), params(SearchQuery),
-    responses((status = 200, description = "A page", body = Page<User>))
+    responses((status = 200, description = "A page", body = Page<Profile>))
 )]
 async fn search(
     State(state): State<ApiState>,
     _: SignedIn,
     Query(mut search): Query<SearchQuery>,
-) -> Answer<Json<Page<User>>> {
+) -> Answer<Json<Page<Profile>>> {
     let page = search.page();
     let query = search.query.unwrap_or_default();
     let found = state.chat.search_users(&query, page.after_id()?.as_ref(), page.ask()).await?;
-    Ok(Json(Page::new(found, &page, |account| account.user.to_string(), User::from)))
+    Ok(Json(Page::new(found, &page, |account| account.user.to_string(), Profile::from)))
 }
 
 /// Someone's profile
 #[utoipa::path(
     get, path = "/v1/users/{user}", tag = "Users", security(("access_token" = [])), params(("user" = String, Path)),
-    responses((status = 200, description = "Found", body = User))
+    responses((status = 200, description = "Found", body = Profile))
 )]
-async fn profile(State(state): State<ApiState>, _: SignedIn, Path(user): Path<UserId>) -> Answer<Json<User>> {
+async fn profile(State(state): State<ApiState>, _: SignedIn, Path(user): Path<UserId>) -> Answer<Json<Profile>> {
     Ok(Json(state.chat.profile(&user).await?.into()))
 }
 
 /// My profile
 #[utoipa::path(
     get, path = "/v1/users/me", tag = "Users", security(("access_token" = [])),
-    responses((status = 200, description = "Me", body = User))
+    responses((status = 200, description = "Me", body = Profile))
 )]
-async fn me(State(state): State<ApiState>, me: SignedIn) -> Answer<Json<User>> {
+async fn me(State(state): State<ApiState>, me: SignedIn) -> Answer<Json<Profile>> {
     Ok(Json(state.chat.profile(&me.user).await?.into()))
 }
 
@@ -99,12 +99,12 @@ struct ChangeMe {
 /// Change my profile
 #[utoipa::path(
     patch, path = "/v1/users/me", tag = "Users", security(("access_token" = [])), request_body = ChangeMe,
-    responses((status = 200, description = "As it is now", body = User))
+    responses((status = 200, description = "As it is now", body = Profile))
 )]
 async fn change_me(
     State(state): State<ApiState>,
     me: SignedIn,
     Body(ChangeMe { name, avatar }): Body<ChangeMe>,
-) -> Answer<Json<User>> {
+) -> Answer<Json<Profile>> {
     Ok(Json(state.chat.change_profile(&me.user, ProfileChange { name, avatar }).await?.into()))
 }

@@ -140,6 +140,7 @@ impl Server {
             move || status(&gateway, *phase.borrow())
         };
         let token = self.management_token.clone();
+        self.tasks.spawn(api::keep_metrics(self.metrics.clone()));
         let state = ManagementState { status: Arc::new(status), token, metrics: self.metrics.clone() };
         self.tasks.spawn(gateway::serve_http(management, api::management_router(state)));
         self.phase.send_replace(Phase::Serving);

@@ -17,6 +17,7 @@ mod observe;
 mod openapi;
 mod page;
 mod problem;
+mod prometheus;
 mod rooms;
 mod sessions;
 mod users;
@@ -33,6 +34,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub use limits::AddressLimits;
 pub use management::{ManagementState, Phase, Status, management_router};
 pub use problem::{Problem, unknown_method, unknown_path};
+pub use prometheus::{install_metrics, keep_metrics};
 
 use crate::chat::{Chat, Secret};
 

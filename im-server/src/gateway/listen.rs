@@ -20,7 +20,7 @@ use super::outbox::{Framing, Outbox};
 use super::session;
 use super::tcp::TcpInput;
 use super::websocket::WebSocketInput;
-use crate::api::Problem;
+use crate::api::{Problem, unknown_method};
 
 /// A request's head must arrive within this time, so that a slow one does not hold a socket for ever.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// `GET /v1/connect`.
 pub fn connect_route(gateway: Arc<Gateway>) -> Router {
-    Router::new().route("/v1/connect", get(connect)).with_state(gateway)
+    Router::new().route("/v1/connect", get(connect).fallback(unknown_method)).with_state(gateway)
 }
 
 async fn connect(

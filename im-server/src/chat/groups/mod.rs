@@ -13,6 +13,7 @@ use im_protocol::server::Event;
 use im_protocol::{ConversationId, ErrorCode, GroupId, TimeMs, UserId, WireError, text};
 
 use self::decide::Capacity;
+use super::users::search_query;
 use super::views::not_a_member;
 use super::{Chat, Result, now_ms};
 use crate::store::{
@@ -102,10 +103,9 @@ impl Chat {
         Ok(self.store.groups_of(user, after, limit).await?)
     }
 
-    /// Groups whose name contains `query`, by id, those after `after`.
+    /// Groups whose name contains `query`, by id, those after `after`; an empty query finds every one.
     pub async fn search_groups(&self, query: &str, after: Option<&GroupId>, limit: u32) -> Result<Vec<Group>> {
-        let query = text::name(query, NOTE_CHARS).map_err(|e| WireError::invalid_field("query", e))?;
-        Ok(self.store.search_groups(query, after, limit).await?)
+        Ok(self.store.search_groups(search_query(query)?, after, limit).await?)
     }
 
     /// The members of a group, for a member, by user id, those after `after`.

@@ -4,6 +4,7 @@ mod accounts;
 mod friends;
 mod groups;
 mod harness;
+mod management;
 mod messages;
 mod openapi;
 mod problems;

@@ -1,0 +1,66 @@
+//! The management port.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{Request, header};
+use im_protocol::{Epoch, ServerId};
+use im_server::api::{ManagementState, Phase, Status, management_router};
+use im_server::chat::Secret;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use serde_json::Value;
+use tower::ServiceExt;
+
+const TOKEN: &str = "the operator's token";
+
+/// Answers `GET path` of a server that serves, or drains.
+async fn get(path: &str, token: Option<&str>, serving: bool) -> (u16, Value) {
+    let status = move || Status {
+        server: ServerId(3),
+        epoch: Epoch(7),
+        phase: if serving { Phase::Serving } else { Phase::Draining },
+        connections: 12,
+        topic: None,
+        topic_lag: None,
+    };
+    let metrics = PrometheusBuilder::new().build_recorder().handle();
+    let state = ManagementState { status: Arc::new(status), token: Some(Secret::new(TOKEN)), metrics };
+    let mut request = Request::get(path);
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let response = management_router(state).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let status = response.status().as_u16();
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_draining_server_lives_and_is_not_ready() {
+    for (path, serving, status) in [
+        ("/livez", true, 200),
+        ("/livez", false, 200),
+        ("/readyz", true, 200),
+        ("/readyz", false, 503),
+        ("/metrics", true, 200),
+    ] {
+        assert_eq!(get(path, None, serving).await.0, status, "{path} {serving}");
+    }
+}
+
+#[tokio::test]
+async fn the_status_is_for_who_has_the_token() {
+    for token in [None, Some("another"), Some("")] {
+        let (status, problem) = get("/status", token, true).await;
+        assert_eq!((status, &problem["code"]), (401, &"unauthorized".into()));
+    }
+    let (status, body) = get("/status", Some(TOKEN), false).await;
+    assert_eq!(status, 200);
+    let expected = r#"{"server":3,"epoch":7,"phase":"draining","connections":12,"topic":null,"topic_lag":null}"#;
+    assert_eq!(body, serde_json::from_str::<Value>(expected).unwrap());
+}
+
+#[tokio::test]
+async fn the_api_is_not_on_the_management_port() {
+    assert_eq!(get("/v1/users/me", Some(TOKEN), true).await.0, 404);
+}

@@ -9,9 +9,12 @@ function make(tag, attributes, ...children) {
 }
 
 /** Text in which `code` stands between backticks. */
+function words(text) {
+  return text.split("`").map((part, n) => (n % 2 ? make("code", {}, part) : part));
+}
+
 function prose(text) {
-  const parts = text.split("`").map((part, n) => (n % 2 ? make("code", {}, part) : part));
-  return make("p", {}, ...parts);
+  return make("p", {}, ...words(text));
 }
 
 const api = await (await fetch("/openapi.json")).json();
@@ -70,7 +73,7 @@ function table(rows) {
       {},
       make("td", {}, make("code", {}, name)),
       make("td", { class: "quiet" }, required ? "required" : ""),
-      make("td", {}, description),
+      make("td", {}, ...words(description)),
     );
   return make("table", {}, ...rows.map(row));
 }
@@ -86,13 +89,15 @@ function article(path, method, operation, id) {
     prose(response.description),
     status.startsWith("2") ? json(response.content) : null,
   ]);
-  const schemes = (operation.security ?? []).flatMap((one) => Object.keys(one));
+  const security = operation.security ?? [];
+  const schemes = security.flatMap((one) => Object.keys(one)).join(" or ");
+  const optional = security.some((one) => Object.keys(one).length === 0) ? " (optional)" : "";
   return make(
     "article",
     { id },
     make("h3", {}, operation.summary ?? operation.operationId),
     make("p", { class: "route" }, make("span", { class: "method" }, method.toUpperCase()), make("code", {}, path)),
-    schemes.length ? make("p", { class: "quiet" }, `Authorization: Bearer <${schemes.join(" or ")}>`) : null,
+    schemes ? make("p", { class: "quiet" }, `Authorization: Bearer <${schemes}>${optional}`) : null,
     operation.description ? prose(operation.description) : null,
     parameters.length ? make("h4", {}, "Parameters") : null,
     parameters.length ? table(parameters) : null,

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use im_protocol::client::{RawSend, parse_json};
 use im_protocol::server::{Messages, Sent};
-use im_protocol::{ClientMessageId, ConversationId, Kind, Rev, Seq, UserId};
+use im_protocol::{ClientMessageId, ConversationId, Kind, Rev, Seq, UserId, WireError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -16,7 +16,7 @@ use super::auth::{Authorized, SignedIn};
 use super::extract::{Path, Query, RawBody, broken};
 use super::page::{Page, PageQuery, clamp};
 use super::problem::Answer;
-use crate::chat::MessagesQuery;
+use crate::chat::{MessagesQuery, Right};
 use crate::store::Reader;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
@@ -62,7 +62,11 @@ async fn send(State(state): State<ApiState>, who: Authorized, RawBody(body): Raw
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&body) {
         return Err(broken(format!("the body is not JSON: {error}")));
     }
-    let caller = who.speaking_for(parse_json::<Outside>(&body)?.sender)?;
+    let mut caller = who.speaking_for(parse_json::<Outside>(&body)?.sender)?;
+    if caller.right == Right::Service {
+        let of_sender = |error| WireError { field: Some("sender".to_owned()), ..error };
+        caller.user = state.chat.resolve(&caller.user).await.map_err(of_sender)?;
+    }
     let send = parse_json::<RawSend<'_>>(&body)?.check()?;
     Ok(Json(state.chat.send(&caller, send).await?))
 }

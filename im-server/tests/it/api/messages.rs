@@ -43,7 +43,11 @@ async fn a_backend_speaks_for_others_and_a_person_does_not() {
     let mut message = text("bob", "1");
     message["sender"] = "eve".into();
     assert_eq!(api.post("/v1/messages", &alice, message.clone()).await.problem(), (403, "forbidden"));
-    assert_eq!(api.post("/v1/messages", SERVICE_TOKEN, message).await.ok()["conversation"], "d:bob:eve");
+    message["sender"] = "EVE".into();
+    assert_eq!(api.post("/v1/messages", SERVICE_TOKEN, message.clone()).await.ok()["conversation"], "d:bob:eve");
+    message["sender"] = "nobody".into();
+    let nobody = api.post("/v1/messages", SERVICE_TOKEN, message).await;
+    assert_eq!((nobody.problem(), &nobody.body["field"]), ((404, "not_found"), &json!("sender")));
     let unnamed = api.post("/v1/messages", SERVICE_TOKEN, text("bob", "2")).await;
     assert_eq!((unnamed.problem(), &unnamed.body["field"]), ((422, "invalid_field"), &json!("sender")));
     assert_eq!(api.get("/v1/users/me", SERVICE_TOKEN).await.status, 401, "a backend is nobody");

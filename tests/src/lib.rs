@@ -1,1 +1,13 @@
-//! tests
+//! What the tests across crates are made of: a real server in a process of its own, people with sockets, and a checker of
+//! what they saw.
+//!
+//! The client here is deliberately small and knows nothing of `im-client`: it speaks the protocol as it is written down,
+//! so that both sides of a misunderstanding cannot be ours.
+
+pub mod client;
+pub mod history;
+pub mod http;
+pub mod reader;
+pub mod server;
+pub mod socket;
+pub mod stage;

@@ -10,6 +10,7 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::server::Server;
 use crate::socket::{Closed, Reader, Writer};
 
 /// Longest wait for anything the server owes.
@@ -31,11 +32,12 @@ pub struct Client {
     changed: watch::Receiver<()>,
     next_id: AtomicU64,
     reading: JoinHandle<()>,
+    _server: Arc<Server>,
 }
 
 impl Client {
-    /// Reads a socket from now on.
-    pub fn open((writer, mut reader): (Writer, Reader)) -> Self {
+    /// Reads a socket from now on; the server runs at least as long.
+    pub fn open(server: Arc<Server>, (writer, mut reader): (Writer, Reader)) -> Self {
         let inbox = Arc::<Inbox>::default();
         let (tell, changed) = watch::channel(());
         let reading = tokio::spawn({
@@ -55,7 +57,7 @@ impl Client {
             }
         });
         let (writer, next_id) = (AsyncMutex::new(writer), AtomicU64::new(1));
-        Self { welcome: Value::Null, writer, inbox, changed, next_id, reading }
+        Self { welcome: Value::Null, writer, inbox, changed, next_id, reading, _server: server }
     }
 
     /// Says hello and keeps the welcome. The frame is `{"token":…,"terminal":…,"device":…}` and what else is wanted.
@@ -163,9 +165,8 @@ impl Client {
 
     /// Waits for the push of a message.
     pub async fn message(&self, conversation: &str, seq: u64) -> Value {
-        let is_it = |frame: &Value| {
-            frame["type"] == "message" && frame["conversation"] == conversation && frame["seq"] == seq
-        };
+        let is_it =
+            |frame: &Value| frame["type"] == "message" && frame["conversation"] == conversation && frame["seq"] == seq;
         self.wait_for(&format!("message {seq} of {conversation}"), is_it).await
     }
 

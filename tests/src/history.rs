@@ -251,15 +251,25 @@ fn check_stored(facts: &Facts<'_>, found: &mut BTreeSet<Violation>) {
                     == (&first.sender, &first.client_message_id, &first.content)
             };
             if let Some(other) = views.iter().find(|view| !same(view)) {
-                found.insert(Violation::Fork(format!("{at}: {} has {:?}, {} has {:?}", first.client, first.content, other.client, other.content)));
+                found.insert(Violation::Fork(format!(
+                    "{at}: {} has {:?}, {} has {:?}",
+                    first.client, first.content, other.client, other.content
+                )));
                 continue;
             }
             let Some(id) = &first.client_message_id else { continue };
             if facts.sent.get(&(*conversation, first.sender.as_str(), id.as_str())) != Some(&first.content.as_str()) {
-                found.insert(Violation::Phantom(format!("{at}: {} never sent {id} with {:?}", first.sender, first.content)));
+                found.insert(Violation::Phantom(format!(
+                    "{at}: {} never sent {id} with {:?}",
+                    first.sender, first.content
+                )));
             }
-            if let Some(before) = seq_of.insert((&first.sender, id), *seq) {
-                found.insert(Violation::Duplicate(format!("{at}: {id} of {} stands under {before} already", first.sender)));
+            let before = *seq_of.entry((&first.sender, id)).or_insert(*seq);
+            if before != *seq {
+                found.insert(Violation::Duplicate(format!(
+                    "{at}: {id} of {} stands under {before} already",
+                    first.sender
+                )));
             }
         }
         for ((_, sender), ids) in facts.order.range((*conversation, "")..).take_while(|((c, _), _)| c == conversation) {
@@ -286,7 +296,9 @@ fn check_acked(facts: &Facts<'_>, found: &mut BTreeSet<Violation>) {
                 views.iter().any(|view| view.sender == *sender && view.client_message_id.as_deref() == Some(*id))
             });
             if !is_there {
-                found.insert(Violation::Lost(format!("{conversation} {seq}: {id} of {sender} was acked and is not there")));
+                found.insert(Violation::Lost(format!(
+                    "{conversation} {seq}: {id} of {sender} was acked and is not there"
+                )));
             }
         }
     }
@@ -313,7 +325,10 @@ fn check_view(facts: &Facts<'_>, client: &str, conversation: &str, views: &[&Vie
             found.insert(Violation::Duplicate(format!("{client} in {conversation}: {} twice", view.seq)));
         }
         if !facts.is_member(conversation, &view.user, view.seq) {
-            found.insert(Violation::Leak(format!("{client} in {conversation}: {} of {} has no stint there", view.seq, view.user)));
+            found.insert(Violation::Leak(format!(
+                "{client} in {conversation}: {} of {} has no stint there",
+                view.seq, view.user
+            )));
         }
     }
 }
@@ -331,7 +346,9 @@ fn check_everyone_has_what_was_acked(facts: &Facts<'_>, found: &mut BTreeSet<Vio
         for ((acked_in, sender, id), seqs) in &facts.acked {
             for seq in seqs {
                 if *acked_in == conversation && facts.is_member(conversation, user, *seq) && !has.contains(seq) {
-                    found.insert(Violation::Lost(format!("{client} in {conversation}: never got {seq} ({id} of {sender})")));
+                    found.insert(Violation::Lost(format!(
+                        "{client} in {conversation}: never got {seq} ({id} of {sender})"
+                    )));
                 }
             }
         }
@@ -406,7 +423,8 @@ mod tests {
     #[test]
     fn a_message_that_one_member_never_got_is_lost() {
         let mut history = good();
-        history.retain(|record| !matches!(record, Record::Seen(v) | Record::Synced(v) if v.user == "bob" && v.seq == 5));
+        history
+            .retain(|record| !matches!(record, Record::Seen(v) | Record::Synced(v) if v.user == "bob" && v.seq == 5));
         assert_eq!(names(&history), ["lost"]);
     }
 
@@ -450,7 +468,9 @@ mod tests {
     fn messages_stored_against_the_order_of_their_sender_are_a_reorder() {
         let mut history = good();
         let sent = |history: &[Record], wanted: &str| {
-            history.iter().position(|r| matches!(r, Record::Sent { client_message_id, .. } if client_message_id == wanted))
+            history
+                .iter()
+                .position(|r| matches!(r, Record::Sent { client_message_id, .. } if client_message_id == wanted))
         };
         let (two, three) = (sent(&history, "m2").unwrap(), sent(&history, "m3").unwrap());
         history.swap(two, three);
@@ -469,7 +489,11 @@ mod tests {
     fn a_message_stored_under_two_seqs_is_a_duplicate() {
         let mut history = good();
         for (client, user) in [("alice-web", "alice"), ("bob-web", "bob")] {
-            history.push(Record::Synced(View { client_message_id: Some("m1".into()), content: "content 1".into(), ..view(client, user, 6) }));
+            history.push(Record::Synced(View {
+                client_message_id: Some("m1".into()),
+                content: "content 1".into(),
+                ..view(client, user, 6)
+            }));
         }
         assert_eq!(names(&history), ["duplicate"]);
     }

@@ -60,7 +60,8 @@ impl Http {
         let response = request.send().await.unwrap_or_else(|error| panic!("{path}: {error:?}"));
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await.expect("the whole body");
-        let body = serde_json::from_str(&text).unwrap_or(if text.is_empty() { Value::Null } else { Value::String(text) });
+        let body =
+            serde_json::from_str(&text).unwrap_or(if text.is_empty() { Value::Null } else { Value::String(text) });
         Reply { status, headers, body }
     }
 
@@ -92,7 +93,11 @@ impl Http {
     async fn succeed(&self, method: &str, path: &str, body: Value) -> Value {
         let reply = self.call(method, path, &body).await;
         assert!((200..300).contains(&reply.status), "{method} {path} {body}: {} {}", reply.status, reply.body);
-        assert_eq!(reply.status == 204, reply.body.is_null(), "204 goes with no body, everything else with one: {path}");
+        assert_eq!(
+            reply.status == 204,
+            reply.body.is_null(),
+            "204 goes with no body, everything else with one: {path}"
+        );
         reply.body
     }
 }

@@ -7,7 +7,6 @@
 pub mod client;
 pub mod history;
 pub mod http;
-pub mod reader;
 pub mod server;
 pub mod socket;
 pub mod stage;

@@ -108,7 +108,10 @@ impl Stage {
     /// A fresh account without a session; its password is its id. Returns the id.
     pub async fn account(&self) -> String {
         let id = fresh("u");
-        let reply = self.http.call("POST", "/v1/accounts", &json!({"user": id, "password": id, "name": format!("N {id}")})).await;
+        let reply = self
+            .http
+            .call("POST", "/v1/accounts", &json!({"user": id, "password": id, "name": format!("N {id}")}))
+            .await;
         assert_eq!(reply.expect(201, "an account"), json!({"user": id, "name": format!("N {id}")}));
         id
     }
@@ -121,12 +124,12 @@ impl Stage {
 
     /// A WebSocket that has not said hello.
     pub async fn websocket(&self) -> Client {
-        Client::open(socket::websocket(self.server.http, self.dial()).await)
+        Client::open(self.server.clone(), socket::websocket(self.server.http, self.dial()).await)
     }
 
     /// A TCP connection that has not said hello.
     pub async fn tcp(&self) -> Client {
-        Client::open(socket::tcp(self.server.tcp, self.dial()).await)
+        Client::open(self.server.clone(), socket::tcp(self.server.tcp, self.dial()).await)
     }
 
     /// How this test's sockets are opened.

@@ -1,0 +1,8 @@
+//! End-to-end tests over real sockets against a real `im-server dev` process.
+
+mod bad_frames;
+mod bad_http;
+mod bad_transport;
+mod direct;
+mod people;
+mod refusals;

@@ -22,10 +22,11 @@ pub fn forbidden_character(text: &str, controls: Controls) -> Option<char> {
 
 /// `text` without surrounding white space, if it has 1 to `max` characters and no control characters.
 pub fn name(text: &str, max: usize) -> Result<&str, String> {
-    let text = text.trim();
+    // Before trimming: tab and newline are white space, and not allowed in a name all the same.
     if let Some(c) = forbidden_character(text, Controls::Refused) {
         return Err(format!("control character U+{:04X} is not allowed", u32::from(c)));
     }
+    let text = text.trim();
     match text.chars().count() {
         0 => Err("must not be empty".to_owned()),
         n if n > max => Err(format!("has {n} characters; at most {max} are allowed")),

@@ -67,7 +67,8 @@ impl Chat {
             return Err(too_many("members", count, limits.group_members));
         }
         let users: Vec<UserId> = members.iter().map(|(user, _)| user.clone()).collect();
-        let name = match name.map(str::trim).filter(|name| !name.is_empty()) {
+        let is_given = |name: &&str| name.contains(|c: char| c.is_control() || !c.is_whitespace());
+        let name = match name.filter(is_given) {
             Some(name) => group_name(name)?,
             None => made_up_name(&self.profile(actor).await?.name, members.iter().map(|(_, name)| name.as_str())),
         };

@@ -159,13 +159,16 @@ pub fn read(from: impl BufRead) -> io::Result<Vec<Record>> {
     from.lines().map(|line| Ok(serde_json::from_str(&line?)?)).collect()
 }
 
+/// A stay of a member: `[joined, left)`.
+type Stint = (u64, Option<u64>);
+/// Conversation, sender and the sender's id for the message.
 type Key<'a> = (&'a str, &'a str, &'a str);
 
 /// What a history says, sorted for the questions that are asked of it.
 #[derive(Default)]
 struct Facts<'a> {
     /// Stints by conversation and user.
-    stints: HashMap<(&'a str, &'a str), Vec<(u64, Option<u64>)>>,
+    stints: HashMap<(&'a str, &'a str), Vec<Stint>>,
     /// What was sent, by conversation, sender and id, with its content.
     sent: HashMap<Key<'a>, &'a str>,
     /// The first sends in order, by conversation and sender.
@@ -274,10 +277,9 @@ fn check_stored(facts: &Facts<'_>, found: &mut BTreeSet<Violation>) {
         }
         for ((_, sender), ids) in facts.order.range((*conversation, "")..).take_while(|((c, _), _)| c == conversation) {
             let seqs: Vec<u64> = ids.iter().filter_map(|id| seq_of.get(&(sender, id))).copied().collect();
-            if let Some(pair) = seqs.windows(2).find(|pair| pair[0] > pair[1]) {
+            if let Some([first, second]) = seqs.array_windows().find(|[first, second]| first > second) {
                 found.insert(Violation::Reorder(format!(
-                    "{conversation}: {sender} sent {} before {}, and they are stored the other way round",
-                    pair[0], pair[1]
+                    "{conversation}: {sender} sent {first} before {second}, and they are stored the other way round"
                 )));
             }
         }
@@ -306,8 +308,8 @@ fn check_acked(facts: &Facts<'_>, found: &mut BTreeSet<Violation>) {
 
 /// One client's view of one conversation: upwards, each once, without holes but the named ones, nothing of others' time.
 fn check_view(facts: &Facts<'_>, client: &str, conversation: &str, views: &[&View], found: &mut BTreeSet<Violation>) {
-    for pair in views.windows(2) {
-        let (before, seq) = (pair[0].seq, pair[1].seq);
+    for [before, view] in views.array_windows() {
+        let (before, seq) = (before.seq, view.seq);
         let at = format!("{client} in {conversation}");
         if seq < before {
             found.insert(Violation::Reorder(format!("{at}: {seq} after {before}")));

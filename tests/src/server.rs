@@ -179,10 +179,10 @@ fn binary() -> &'static Path {
         if profile.ends_with("release") {
             build.arg("--release");
         }
-        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
+        let outcome = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
         assert!(
-            built.as_ref().is_ok_and(ExitStatus::success),
-            "im-server cannot be built ({built:?}): build it yourself and name it in IM_SERVER_BIN"
+            outcome.as_ref().is_ok_and(ExitStatus::success),
+            "im-server cannot be built ({outcome:?}): build it yourself and name it in IM_SERVER_BIN"
         );
         profile.join("im-server")
     })

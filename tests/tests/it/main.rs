@@ -4,5 +4,6 @@ mod bad_frames;
 mod bad_http;
 mod bad_transport;
 mod direct;
+mod groups;
 mod people;
 mod refusals;

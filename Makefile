@@ -6,6 +6,8 @@ SHELL := bash
 
 browser := tests/browser
 node_modules := $(browser)/node_modules/.package-lock.json
+# Where the server under test is built; both kinds of end-to-end tests read it.
+export IM_SERVER_BIN := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/im-server
 shell_scripts := .ci/run $(wildcard scripts/*)
 
 .PHONY: help
@@ -80,7 +82,10 @@ $(node_modules): $(browser)/package.json $(browser)/package-lock.json
 fmt: ## Format the Rust code
 	cargo fmt --all
 
+.PHONY: schemas
+schemas: ## Write the published schemas and lists again; a test fails when they differ from the code
+	WRITE_DOCS=1 cargo test -p im-protocol --test it published
+
 .PHONY: load
-load: ## A short load run against a server of its own: see docs/performance.md
-	cargo build --release --locked -p im-server
-	cargo run --release --locked -p imcluster-tests --bin im-load -- --help
+load: ## Measure a server that runs with --no-limits, see docs/performance.md; options in ARGS
+	cargo run --release -p imcluster-tests --bin im-load -- $(ARGS)

@@ -44,7 +44,7 @@ pub use sessions::{Identity, SignedIn};
 pub use settings::Settings;
 pub use tokens::{Claims, Tokens};
 
-use crate::store::{SessionId, Stint, Store, StoreError};
+use crate::store::{Session, SessionId, Stint, Store, StoreError};
 
 /// What a rule returns.
 pub type Result<T> = std::result::Result<T, WireError>;
@@ -163,13 +163,18 @@ impl Chat {
         device: &DeviceId,
         session: &SessionId,
     ) -> Result<()> {
-        self.store.revoke_other_devices(user, terminal, device, session).await?;
+        // Nearly always there is none: a look costs no write, which would wait for the disk.
+        let sessions = self.store.sessions(user, now_ms()).await?;
+        let other = |other: &Session| other.terminal == terminal && other.device != *device && other.id != *session;
+        if sessions.iter().any(other) {
+            self.store.revoke_other_devices(user, terminal, device, session).await?;
+        }
         Ok(())
     }
 
     /// Writes what is still only in memory. Called once nothing is asked any more.
     pub async fn finish(&self) -> Result<()> {
-        self.flush_reads().await
+        self.flush_positions().await
     }
 }
 

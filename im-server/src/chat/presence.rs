@@ -16,7 +16,9 @@ impl Chat {
         let routes = self.live_routes(users).await?;
         let last_seen = self.store.last_seen(users).await?;
         let each = users.iter().zip(routes).zip(last_seen);
-        Ok(each.map(|((user, routes), last_seen)| user_presence(user, &routes, last_seen)).collect())
+        Ok(each
+            .map(|((user, routes), stored)| user_presence(user, &routes, self.reads.last_seen(user).or(stored)))
+            .collect())
     }
 
     /// The routes of users, without those of servers that are gone.
@@ -44,9 +46,7 @@ impl Chat {
 
     /// A connection of a user is over.
     pub(crate) async fn left(&self, user: &UserId) {
-        if let Err(error) = self.store.save_last_seen(&[(user.clone(), now_ms())]).await {
-            tracing::debug!(%error, "when a user was last seen could not be stored");
-        }
+        self.reads.seen(user, now_ms());
         self.announce_presence(user).await;
     }
 

@@ -1,4 +1,5 @@
-//! Read and delivered positions: in memory first, in the database within a second, told to those who want to know.
+//! Read and delivered positions, and when users were last seen: in memory first, in the database within a second, told
+//! to those who want to know.
 //!
 //! A read is acknowledged before it is stored: a server that dies may lose the last second of reads, and nothing else.
 
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use im_protocol::limits::{ANSWER_BYTES, LIST_MAX};
 use im_protocol::server::{Event, Receipt};
-use im_protocol::{ConnectionId, ConversationId, ConversationKind, Kind, Seq, ServerFrame, UserId};
+use im_protocol::{ConnectionId, ConversationId, ConversationKind, Kind, Seq, ServerFrame, TimeMs, UserId};
 use im_sdk::router::Recipients;
 use parking_lot::Mutex;
 
@@ -33,6 +34,8 @@ pub(super) struct Reads(Mutex<Held>);
 
 #[derive(Default)]
 struct Held {
+    /// When users were last seen.
+    seen: HashMap<UserId, TimeMs>,
     /// How far users have read.
     reads: HashMap<UserId, HashMap<ConversationId, Seq>>,
     /// How far devices have received, since the last round.
@@ -51,6 +54,19 @@ impl Reads {
     /// The same for one conversation.
     pub(super) fn pending(&self, conversation: &ConversationId, user: &UserId) -> Option<Seq> {
         self.0.lock().reads.get(user)?.get(conversation).copied()
+    }
+
+    /// A user was seen now. Held like a read: when a server stops, thousands are seen for the last time at once.
+    pub(super) fn seen(&self, user: &UserId, now: TimeMs) {
+        let mut held = self.0.lock();
+        if held.seen.len() < HELD {
+            held.seen.insert(user.clone(), now);
+        }
+    }
+
+    /// When a user was last seen, if the database does not know yet.
+    pub(super) fn last_seen(&self, user: &UserId) -> Option<TimeMs> {
+        self.0.lock().seen.get(user).copied()
     }
 
     fn read(&self, conversation: &ConversationId, user: &UserId, seq: Seq) {
@@ -177,7 +193,23 @@ impl Chat {
         }
     }
 
-    /// Writes the held positions to the database.
+    /// Writes what is held to the database.
+    pub(super) async fn flush_positions(&self) -> Result<()> {
+        self.flush_reads().await?;
+        let seen: Vec<(UserId, TimeMs)> = self.reads.0.lock().seen.clone().into_iter().collect();
+        if !seen.is_empty() {
+            self.store.save_last_seen(&seen).await?;
+            let mut held = self.reads.0.lock();
+            for (user, time) in seen {
+                if held.seen.get(&user) == Some(&time) {
+                    held.seen.remove(&user);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the held read positions to the database.
     pub(super) async fn flush_reads(&self) -> Result<()> {
         let positions = self.reads.snapshot();
         if !positions.is_empty() {
@@ -194,7 +226,7 @@ impl Chat {
         for round in 1_u32.. {
             ticks.tick().await;
             // An error leaves the positions where they are; the next round tries again.
-            let _ = self.flush_reads().await;
+            let _ = self.flush_positions().await;
             if round % DELIVERED_EVERY == 0 {
                 let delivered = std::mem::take(&mut self.reads.0.lock().delivered);
                 self.tell_delivered(delivered).await;

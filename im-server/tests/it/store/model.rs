@@ -241,10 +241,10 @@ impl Both {
 
     async fn delete(&mut self, person: usize, conversation: usize, number: usize) {
         let model = &mut self.model[conversation];
-        let had = model.views[person].touched.is_some() && model.gone(person).is_none();
+        let listed = model.views[person].touched.is_some() && model.gone(person).is_none();
         let hidden = self.store.delete_for(&self.people[person], &self.ids[conversation]).await.unwrap();
-        assert_eq!(hidden, had);
-        if had {
+        assert_eq!(hidden, listed);
+        if listed {
             let head = model.head();
             let view = &mut model.views[person];
             (view.hidden, view.cleared, view.touched) = (true, head, Some(number));

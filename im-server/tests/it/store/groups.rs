@@ -311,9 +311,12 @@ async fn a_change_without_a_notification_still_moves_members(store: Db) {
     let tea = group(&store, "tea", &alice, &[]).await;
     let join = GroupEffects { add: vec![bob.clone()], ..GroupEffects::default() };
     let leave = GroupEffects { remove: vec![(bob.clone(), RemovedReason::Left)], ..GroupEffects::default() };
+    let promote = GroupEffects { roles: vec![(bob.clone(), Role::Admin)], ..GroupEffects::default() };
     for _ in 0..2 {
         change(&store, &tea, &alice, join.clone()).await;
         assert_eq!(store.group(&group_id("tea")).await.unwrap().unwrap().members, 2);
+        assert_eq!(store.member(&group_id("tea"), &bob).await.unwrap().unwrap().role, Role::Member);
+        change(&store, &tea, &alice, promote.clone()).await;
         assert_eq!(seqs(&store, &bob, &tea).await, Vec::<u64>::new());
         change(&store, &tea, &alice, leave.clone()).await;
         assert_eq!(store.group(&group_id("tea")).await.unwrap().unwrap().members, 1);

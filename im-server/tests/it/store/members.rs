@@ -146,6 +146,40 @@ async fn deleting_for_me_hides_what_was_there(store: Db) {
     assert_eq!(access(&store, &bob, &tea).await.stints, []);
 }
 
+async fn a_return_brings_a_deleted_conversation_back(store: Db) {
+    use im_server::store::GroupEffects;
+    let [alice, bob] = people(&store, ["alice", "bob"]).await;
+    let tea = group(&store, "tea", &alice, &[&bob]).await;
+    store.delete_for(&bob, &tea).await.unwrap();
+    let leave = GroupEffects { remove: vec![(bob.clone(), RemovedReason::Left)], ..GroupEffects::default() };
+    let join = GroupEffects { add: vec![bob.clone()], ..GroupEffects::default() };
+    for effects in [leave, join] {
+        super::world::change(&store, &tea, &alice, effects).await;
+    }
+    let row = store.row(&bob, &tea, None).await.unwrap().unwrap();
+    assert!(matches!(row.state, RowState::Present { head: 1, last: None, .. }), "{row:?}");
+}
+
+async fn a_deleted_conversation_is_one_less_until_something_new_in_it_is_read(store: Db) {
+    use im_server::store::GroupEffects;
+    let [alice, bob] = people(&store, ["alice", "bob"]).await;
+    let tea = group(&store, "tea", &alice, &[]).await;
+    let chat = ConversationId::direct(&alice, &bob);
+    let count = async || {
+        let none = GroupEffects::default();
+        let (facts, _) = super::world::change_with_facts(&store, &tea, &alice, &[&bob], none).await;
+        facts.subjects[0].conversations
+    };
+    say(&store, &chat, &alice, "hi").await;
+    assert_eq!(count().await, 1);
+    store.delete_for(&bob, &chat).await.unwrap();
+    read(&store, &chat, &bob, 1).await;
+    assert_eq!(count().await, 0);
+    say(&store, &chat, &alice, "new").await;
+    read(&store, &chat, &bob, 2).await;
+    assert_eq!(count().await, 1);
+}
+
 async fn reads_never_go_back_nor_beyond_the_head(store: Db) {
     let [alice, bob] = people(&store, ["alice", "bob"]).await;
     let tea = group(&store, "tea", &alice, &[&bob]).await;
@@ -218,6 +252,8 @@ contract!(
     a_member_list_has_those_who_are_there_and_those_who_left_after_the_seq,
     the_version_of_a_member_list_rises_with_every_change,
     deleting_for_me_hides_what_was_there,
+    a_return_brings_a_deleted_conversation_back,
+    a_deleted_conversation_is_one_less_until_something_new_in_it_is_read,
     reads_never_go_back_nor_beyond_the_head,
     delivered_is_kept_for_direct_conversations,
     readers_are_members_who_read_up_to_the_seq,

@@ -5,5 +5,8 @@ mod bad_http;
 mod bad_transport;
 mod direct;
 mod groups;
+mod lists;
 mod people;
 mod refusals;
+mod rooms;
+mod terminals;

@@ -50,6 +50,7 @@ impl Folder {
 pub struct Server {
     process: Mutex<Child>,
     folder: Folder,
+    flags: Vec<String>,
     /// HTTP and WebSocket.
     pub http: SocketAddr,
     /// The TCP framing.
@@ -61,7 +62,18 @@ pub struct Server {
 impl Server {
     /// Starts `im-server dev` on a folder, with further flags, and waits until it greets.
     pub fn start(folder: &Folder, flags: &[&str]) -> Self {
-        let mut process = spawn(folder, flags);
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::start_at([any; 3], folder, flags.iter().map(ToString::to_string).collect())
+    }
+
+    /// Starts another on the same folder and addresses with the same flags, after this one has ended.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::start_at([self.http, self.tcp, self.management], &self.folder, self.flags.clone())
+    }
+
+    fn start_at(addresses: [SocketAddr; 3], folder: &Folder, flags: Vec<String>) -> Self {
+        let mut process = spawn(addresses, folder, &flags);
         let stdout = process.stdout.take().expect("stdout is piped");
         let mut lines = BufReader::new(stdout).lines();
         let Some([http, tcp, management]) = greeted(&mut lines) else {
@@ -69,13 +81,14 @@ impl Server {
             panic!("im-server ended without a greeting ({status:?}); it said:\n{}", folder.log());
         };
         std::thread::spawn(move || lines.for_each(drop));
-        Self { process: Mutex::new(process), folder: folder.clone(), http, tcp, management }
+        Self { process: Mutex::new(process), folder: folder.clone(), flags, http, tcp, management }
     }
 
     /// Starts one that is expected to refuse, and returns its exit status and what it said.
     pub fn refused(folder: &Folder) -> (ExitStatus, String) {
         let before = folder.log().len();
-        let mut process = spawn(folder, &[]);
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut process = spawn([any; 3], folder, &[]);
         let status = ended(&mut process);
         (status, folder.log().split_off(before))
     }
@@ -121,14 +134,14 @@ impl Drop for Server {
     }
 }
 
-fn spawn(folder: &Folder, flags: &[&str]) -> Child {
+fn spawn(addresses: [SocketAddr; 3], folder: &Folder, flags: &[String]) -> Child {
     let log = File::options().create(true).append(true).open(folder.log_path()).expect("the log can be opened");
-    let any = "127.0.0.1:0";
+    let [http, tcp, management] = addresses.map(|address| address.to_string());
     Command::new(binary())
         .arg("dev")
         .arg("--data")
         .arg(folder.data())
-        .args(["--listen", any, "--tcp-listen", any, "--management-listen", any])
+        .args(["--listen", &http, "--tcp-listen", &tcp, "--management-listen", &management])
         .args(["--service-token", SERVICE_TOKEN, "--management-token", MANAGEMENT_TOKEN])
         .args(flags)
         .stdin(Stdio::null())

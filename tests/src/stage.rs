@@ -75,6 +75,12 @@ impl Stage {
         self.http.with_token(SERVICE_TOKEN)
     }
 
+    /// The same place and people with another server in it.
+    #[must_use]
+    pub fn with_server(&self, server: Arc<Server>) -> Self {
+        Self { http: Http::new(server.http, self.from), server, from: self.from }
+    }
+
     /// The management port, without a token.
     pub fn management(&self) -> Http {
         Http::new(self.server.management, self.from)
@@ -156,6 +162,12 @@ impl Person {
     /// The access token for HTTP.
     pub fn token(&self) -> &str {
         self.http.token.as_deref().expect("a person has a token")
+    }
+
+    /// The same person, with the same token, on another stage.
+    #[must_use]
+    pub fn on(&self, stage: &Stage) -> Self {
+        Self { id: self.id.clone(), http: stage.http.with_token(self.token()), stage: stage.clone() }
     }
 
     /// Becomes friends.

@@ -10,7 +10,9 @@ fn names(page: &Value) -> Vec<String> {
 }
 
 async fn sync(client: &Client, conversation: &str, after: u64, limit: u64) -> Value {
-    client.expect(json!({"type": "sync", "conversation": conversation, "after": after, "limit": limit}), "messages").await
+    client
+        .expect(json!({"type": "sync", "conversation": conversation, "after": after, "limit": limit}), "messages")
+        .await
 }
 
 fn page(answer: &Value) -> Vec<u64> {
@@ -43,7 +45,10 @@ async fn conversations_are_paged_newest_first_each_once() {
     assert_eq!((listed, pages), (made.clone(), 3));
     let by_http = alice.http.get("/v1/conversations?limit=3").await;
     assert_eq!(names(&by_http), made[..3]);
-    let rest = alice.http.get(&format!("/v1/conversations?limit=200&cursor={}", by_http["next"].as_str().expect("a cursor"))).await;
+    let rest = alice
+        .http
+        .get(&format!("/v1/conversations?limit=200&cursor={}", by_http["next"].as_str().expect("a cursor")))
+        .await;
     assert_eq!(names(&rest), made[3..]);
     a.refused(json!({"type": "conversations", "cursor": "rubbish"}), "invalid_field").await;
 }
@@ -58,7 +63,8 @@ async fn after_a_reconnect_only_what_changed_comes() {
     let a = alice.connect("web").await;
     a.say(&conversation, "before").await;
     let session = stage.sign_in(&bob.id, "mobile", "phone").await;
-    let hello = |since: &Value| json!({"token": session.access, "terminal": "mobile", "device": "phone", "since": since});
+    let hello =
+        |since: &Value| json!({"token": session.access, "terminal": "mobile", "device": "phone", "since": since});
     let b = bob.connect_with(hello(&Value::Null)).await;
     let since = b.welcome["since"].clone();
     b.leave().await;
@@ -74,7 +80,10 @@ async fn after_a_reconnect_only_what_changed_comes() {
     let items = changes["items"].as_array().expect("items");
     assert_eq!(items.len(), 2, "{changes}");
     let of = |name: &str| items.iter().find(|item| item["conversation"] == name).expect("the conversation");
-    assert_eq!((&of(&conversation)["head"], &of(&conversation)["last"]["content"]["text"]), (&json!(seq), &json!("while away")));
+    assert_eq!(
+        (&of(&conversation)["head"], &of(&conversation)["last"]["content"]["text"]),
+        (&json!(seq), &json!("while away"))
+    );
     assert_eq!(*of(&left), json!({"conversation": left, "removed": true, "reason": "left"}));
     assert!(items.iter().all(|item| item["conversation"] != quiet.as_str()));
 
@@ -108,7 +117,10 @@ async fn sync_and_history_walk_a_conversation_from_both_ends() {
     }
     let first = sync(&b, &conversation, 0, 12).await;
     assert_eq!(page(&first), (1..=12).collect::<Vec<_>>());
-    assert_eq!((&first["head"], &first["more"], &first["gaps"], &first["changed"]), (&json!(30), &json!(true), &json!([]), &json!([])));
+    assert_eq!(
+        (&first["head"], &first["more"], &first["gaps"], &first["changed"]),
+        (&json!(30), &json!(true), &json!([]), &json!([]))
+    );
     let last = sync(&b, &conversation, 24, 12).await;
     assert_eq!(page(&last), (25..=30).collect::<Vec<_>>());
     assert_eq!(last["more"], false);
@@ -119,7 +131,8 @@ async fn sync_and_history_walk_a_conversation_from_both_ends() {
     let newest = b.expect(json!({"type": "history", "conversation": conversation, "limit": 20}), "messages").await;
     assert_eq!(page(&newest), (11..=30).collect::<Vec<_>>());
     assert_eq!(newest["more"], true);
-    let older = b.expect(json!({"type": "history", "conversation": conversation, "before": 11, "limit": 20}), "messages").await;
+    let older =
+        b.expect(json!({"type": "history", "conversation": conversation, "before": 11, "limit": 20}), "messages").await;
     assert_eq!(page(&older), (1..=10).collect::<Vec<_>>());
     assert_eq!(older["more"], false);
 
@@ -163,7 +176,10 @@ async fn one_sync_frame_asks_for_several_conversations() {
     a.wait_for("the last answer", |frame| frame["id"] == id.as_str() && frame["last"] == true).await;
     let answers = a.frames(|frame| frame["id"] == id.as_str());
     assert_eq!(answers.len(), 3, "{answers:?}");
-    assert_eq!((&answers[0]["type"], &answers[0]["conversation"], page(&answers[0])), (&json!("messages"), &json!(one), vec![2]));
+    assert_eq!(
+        (&answers[0]["type"], &answers[0]["conversation"], page(&answers[0])),
+        (&json!("messages"), &json!(one), vec![2])
+    );
     assert_eq!((&answers[1]["type"], &answers[1]["conversation"]), (&json!("error"), &json!(nowhere)));
     assert_eq!((&answers[2]["type"], page(&answers[2])), (&json!("messages"), vec![1]));
     for answer in &answers[..2] {
@@ -214,7 +230,8 @@ async fn changes_come_oldest_first_and_a_cut_list_says_where_to_go_on() {
     }
     let (mut rev, mut changed) = (0, Vec::new());
     loop {
-        let answer = b.expect(json!({"type": "sync", "conversation": conversation, "after": 4, "rev": rev}), "messages").await;
+        let answer =
+            b.expect(json!({"type": "sync", "conversation": conversation, "after": 4, "rev": rev}), "messages").await;
         assert_eq!(page(&answer), [5]);
         let got = seqs(answer["changed"].as_array().expect("changed"));
         rev = answer["rev"].as_u64().expect("a rev");

@@ -18,7 +18,8 @@ async fn join(client: &Client, room: &str) {
 #[tokio::test]
 async fn those_inside_a_room_hear_each_other_and_nobody_else_does() {
     let [alice, bob, carol] = Stage::shared().people().await;
-    let (a, b, c) = (alice.connect_on(0, "web").await, bob.connect_on(1, "web").await, carol.connect_on(1, "web").await);
+    let (a, b, c) =
+        (alice.connect_on(0, "web").await, bob.connect_on(1, "web").await, carol.connect_on(1, "web").await);
     let room = room(&alice).await;
     join(&a, &room).await;
     join(&b, &room).await;
@@ -34,7 +35,11 @@ async fn those_inside_a_room_hear_each_other_and_nobody_else_does() {
     ] {
         c.refused(frame, "not_a_member").await;
     }
-    carol.http.call("GET", &format!("/v1/conversations/{room}/messages"), &Value::Null).await.problem(403, "not_a_member");
+    carol
+        .http
+        .call("GET", &format!("/v1/conversations/{room}/messages"), &Value::Null)
+        .await
+        .problem(403, "not_a_member");
     assert!(c.messages(&room).is_empty());
     for person in [&alice, &bob] {
         let list = person.http.get("/v1/conversations").await;

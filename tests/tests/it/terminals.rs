@@ -21,7 +21,12 @@ async fn another_device_of_the_class_kicks_the_first_and_its_tokens_are_dead() {
     let refresh = json!({"refresh_token": session.refresh});
     stage.http.call("POST", "/v1/sessions/refresh", &refresh).await.problem(401, "unauthorized");
     let again = stage.websocket().await;
-    again.refused(json!({"type": "hello", "token": session.access, "terminal": "web", "device": "first"}), "unauthorized").await;
+    again
+        .refused(
+            json!({"type": "hello", "token": session.access, "terminal": "web", "device": "first"}),
+            "unauthorized",
+        )
+        .await;
     assert_eq!(again.closed().await.code, Some(4001));
     let seq = second.say(&direct(&alice, &bob), "the others live on").await;
     phone.message(&direct(&alice, &bob), seq).await;
@@ -45,7 +50,8 @@ async fn a_sixth_connection_of_a_device_replaces_its_oldest() {
     let session = stage.sign_in(&alice.id, "web", "windows").await;
     let mut windows = Vec::new();
     for _ in 0..6 {
-        windows.push(alice.connect_with(json!({"token": session.access, "terminal": "web", "device": "windows"})).await);
+        windows
+            .push(alice.connect_with(json!({"token": session.access, "terminal": "web", "device": "windows"})).await);
     }
     assert_eq!(windows[0].closed().await.code, Some(4005));
     for window in &windows[1..] {
@@ -91,7 +97,8 @@ async fn a_refresh_token_asked_twice_gives_the_same_successor_and_an_older_one_e
     let stage = Stage::shared();
     let alice = stage.person().await;
     let first = stage.sign_in(&alice.id, "web", &fresh("d")).await;
-    let refresh = async |token: &str| stage.http.call("POST", "/v1/sessions/refresh", &json!({"refresh_token": token})).await;
+    let refresh =
+        async |token: &str| stage.http.call("POST", "/v1/sessions/refresh", &json!({"refresh_token": token})).await;
     let body = refresh(&first.refresh).await.expect(200, "a refresh");
     assert!(body["expires_in"].as_u64().is_some_and(|seconds| (1..=900).contains(&seconds)), "{body}");
     let second = Session::of(&body);

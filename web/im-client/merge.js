@@ -83,8 +83,10 @@ export function withMessage(item, message, me) {
   if (message.seq <= item.head) return item;
   const counts = !isRoom(message.conversation) && message.sender !== me && message.kind !== 'notification' && message.seq > item.read;
   const mentions = message.sender !== me && (message.mention_all || (message.mentions ?? []).includes(me));
+  const renamed = message.kind === 'notification' && message.content.template === 'group_renamed';
   return {
     ...item,
+    title: renamed ? message.content.text : item.title,
     head: message.seq,
     rev: Math.max(item.rev, message.rev),
     last: message,

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -107,11 +107,13 @@ export class Server {
   }
 }
 
+/** The binary to start: the one built last, because an older one would test what is no more. */
 function binary() {
-  const candidates = process.env.IM_SERVER_BIN ? [process.env.IM_SERVER_BIN] : ['release', 'debug'].map((profile) => join(REPOSITORY, 'target', profile, 'im-server'));
-  const found = candidates.find((path) => existsSync(path));
-  if (!found) throw new Error(`no im-server at ${candidates.join(' or ')}: run "cargo build --release -p im-server", or set IM_SERVER_BIN, or IM_BASE_URL of one that runs`);
-  return found;
+  const target = process.env.CARGO_TARGET_DIR ?? join(REPOSITORY, 'target');
+  const candidates = process.env.IM_SERVER_BIN ? [process.env.IM_SERVER_BIN] : ['release', 'debug'].map((profile) => join(target, profile, 'im-server'));
+  const [newest] = candidates.filter((path) => existsSync(path)).sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
+  if (!newest) throw new Error(`no im-server at ${candidates.join(' or ')}: run "cargo build --release -p im-server", or set IM_SERVER_BIN, or IM_BASE_URL of one that runs`);
+  return newest;
 }
 
 function freePort() {

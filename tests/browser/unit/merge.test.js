@@ -55,6 +55,12 @@ test('messages of others count as unread, mine and notifications do not', () => 
   assert.equal(withMessage(item(), message(11, { kind: 'notification' }), 'alice').unread, 0);
 });
 
+test('the news of a rename is the new title, and an old one is not', () => {
+  const renamed = message(11, { kind: 'notification', content: { template: 'group_renamed', actor: 'bob', text: 'new' } });
+  assert.equal(withMessage(item(), renamed, 'alice').title, 'new');
+  assert.equal(withMessage(item({ head: 12 }), renamed, 'alice').title, 'g');
+});
+
 test('a mention of me or of all is flagged until it is read', () => {
   const mentioned = withMessage(item(), message(11, { mentions: ['alice'] }), 'alice');
   assert.equal(mentioned.mentioned, true);

@@ -204,6 +204,7 @@ impl From<StoreError> for WireError {
 }
 
 /// The answer while the registry is out of reach.
+#[allow(clippy::needless_pass_by_value, reason = "made for map_err")]
 pub(crate) fn registry_unavailable(error: RegistryError) -> WireError {
     tracing::warn!(%error, "the registry is out of reach");
     WireError::new(ErrorCode::Unavailable, "the registry is out of reach: try again")

@@ -27,25 +27,22 @@ impl Chat {
         limit: u32,
     ) -> Result<Conversations> {
         let mut reset = false;
-        let (first, since, after) = match cursor {
-            Some(cursor) => {
-                let Some(Cursor { first, since, after }) = Cursor::decode(cursor) else {
-                    return Err(WireError::invalid_field("cursor", "is not one that this server gave"));
-                };
-                (Some(first), since, Some(after))
-            }
-            None => {
-                let known = match since.map(Since::decode) {
-                    None => None,
-                    Some(Some(Since(stamp))) if stamp <= self.store.stamp().await? => Some(stamp),
-                    // Not ours, or of a time that a restored backup does not know.
-                    Some(_) => {
-                        reset = true;
-                        None
-                    }
-                };
-                (None, known, None)
-            }
+        let (first, since, after) = if let Some(cursor) = cursor {
+            let Some(Cursor { first, since, after }) = Cursor::decode(cursor) else {
+                return Err(WireError::invalid_field("cursor", "is not one that this server gave"));
+            };
+            (Some(first), since, Some(after))
+        } else {
+            let known = match since.map(Since::decode) {
+                None => None,
+                Some(Some(Since(stamp))) if stamp <= self.store.stamp().await? => Some(stamp),
+                // Not ours, or of a time that a restored backup does not know.
+                Some(_) => {
+                    reset = true;
+                    None
+                }
+            };
+            (None, known, None)
         };
         let reads = self.reads.of(user);
         let page = self.store.list(user, since, after.as_ref(), limit, &reads).await?;

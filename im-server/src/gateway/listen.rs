@@ -127,12 +127,11 @@ pub async fn serve_tcp(listener: TcpListener, gateway: Arc<Gateway>) {
             Some(CloseReason::TooManyRequests)
         };
         gateway.clone().tasks.spawn(async move {
-            match refused {
-                Some(reason) => outbox.finish(reason, GOODBYE).await,
-                None => {
-                    let input = TcpInput::new(outbox.clone());
-                    session::run(gateway, outbox, input).await;
-                }
+            if let Some(reason) = refused {
+                outbox.finish(reason, GOODBYE).await;
+            } else {
+                let input = TcpInput::new(outbox.clone());
+                session::run(gateway, outbox, input).await;
             }
         });
     }

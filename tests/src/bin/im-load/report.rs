@@ -15,7 +15,7 @@ pub(crate) struct Latency {
 impl Latency {
     /// From microseconds.
     pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
-        let at = |micros: u64| std::time::Duration::from_micros(micros).as_secs_f64() * 1000.0;
+        let at = |micros: u64| f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1000.0;
         Self {
             p50: at(histogram.value_at_quantile(0.5)),
             p99: at(histogram.value_at_quantile(0.99)),

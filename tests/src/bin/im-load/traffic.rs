@@ -122,10 +122,8 @@ pub(crate) async fn run(target: &Target, plan: Plan) -> anyhow::Result<Traffic> 
         tokio::time::sleep_until(schedule.counted_from().into()).await;
         cpu(process)
     });
-    let sending = Instant::now();
     send_all(&senders, &meter, schedule, bytes).await?;
-    let until = Instant::now();
-    let sends_per_second = f64::from(u32::try_from(schedule.total)?) / (until - sending).as_secs_f64();
+    let sends_per_second = to_f64(schedule.total) / schedule.start.elapsed().as_secs_f64();
     drain(&meter).await;
     let (server_before, own_before) = before.await?;
     let (server_after, own_after) = cpu(process);

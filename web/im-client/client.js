@@ -79,7 +79,10 @@ export class ImClient extends Emitter {
       since: async () => this.list.since,
       onWelcome: (welcome) => void this.#welcomed(welcome),
       onPush: (frame) => this.#pushed(frame),
-      onState: (state) => this.emit('state', state),
+      onState: (state) => {
+        if (state === 'waiting') this.people.forgetPresence();
+        this.emit('state', state);
+      },
     });
     /** @param {Record<string, any>} frame */
     const ask = (frame) => this.connection.ask(frame);

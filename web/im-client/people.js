@@ -127,6 +127,12 @@ export class People {
     }
   }
 
+  /** Without a connection nobody can say who is there. */
+  forgetPresence() {
+    this.#presence.clear();
+    this.options.onChange();
+  }
+
   /** @param {Presence[]} users */
   present(users) {
     for (const presence of users) this.#presence.set(presence.user, presence);

@@ -93,3 +93,30 @@ test('signing out leaves nothing of the user in the browser', async () => {
   const left = await one.page.evaluate(async (user) => ({ databases: (await indexedDB.databases()).map(({ name }) => name), record: localStorage.getItem(`im:session:${user}`) }), ann.user);
   assert.deepEqual(left, { databases: [], record: null });
 });
+
+test('a token that ends is renewed by one window for all, and a refused one is replaced', async () => {
+  const { ann, ben, direct } = await stage.pair('token');
+  await stage.server.send(ben, { to: ann.user }, 'hi');
+  const context = await stage.browser.profile();
+  const left = await stage.browser.window(context);
+  await left.signIn(ann);
+  let renewals = 0;
+  context.on('request', (request) => (renewals += Number(request.url().endsWith('/v1/sessions/refresh'))));
+  /** @param {object} changes  to the record of the session */
+  const change = (changes) =>
+    left.page.evaluate(
+      ([key, changes]) => localStorage.setItem(key, JSON.stringify({ ...JSON.parse(localStorage.getItem(key)), ...changes })),
+      [`im:session:${ann.user}`, changes],
+    );
+  await change({ renew_at: 0 });
+  const [right] = await Promise.all([stage.browser.window(context), left.page.reload()]);
+  await Promise.all([left.online(), right.online()]);
+  assert.equal(renewals, 1);
+  await change({ access_token: 'rubbish' });
+  await left.page.reload();
+  await left.online();
+  assert.equal(renewals, 2);
+  await left.open(direct);
+  await left.say('still here');
+  await left.receipt('still here', 'sent');
+});

@@ -76,9 +76,8 @@ impl Input for WebSocketInput {
                     let _ = self.socket.flush();
                     return Next::Gone;
                 }
-                Err(Error::ConnectionClosed | Error::AlreadyClosed) => return Next::Gone,
                 Err(Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => return Next::Wait,
-                Err(Error::Io(_)) => return Next::Gone,
+                Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_)) => return Next::Gone,
                 Err(Error::Capacity(CapacityError::MessageTooLong { .. })) => return Next::End(CloseReason::TooBig),
                 Err(Error::Utf8(_)) => return Next::End(CloseReason::InvalidUtf8),
                 Err(Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => {

@@ -183,14 +183,13 @@ impl Chat {
     async fn happened(&mut self, event: Event) -> Result<(), Box<dyn Error>> {
         let is_open = |conversation: &ConversationId| self.open.as_ref() == Some(conversation);
         match event {
+            // What `show` read from the server may be among what arrives after it.
+            Event::Message(message) if is_open(&message.conversation) && message.seq <= self.newest => {}
             Event::Message(message) if is_open(&message.conversation) => {
-                // What `show` read from the server may be among what arrives after it.
-                if message.seq > self.newest {
-                    println!("{}", show::message(&message));
-                    self.newest = message.seq;
-                    self.oldest = self.oldest.or(Some(message.seq));
-                    self.read(&message);
-                }
+                println!("{}", show::message(&message));
+                self.newest = message.seq;
+                self.oldest = self.oldest.or(Some(message.seq));
+                self.read(&message);
             }
             Event::Message(message) if message.sender != *self.client.me() => {
                 println!("[{}] {}", message.conversation, show::message(&message));

@@ -11,13 +11,37 @@ use crate::store::Stint;
 /// Members of one large group with a connection here, by stint.
 pub struct GroupIndex {
     version: u64,
+    /// It holds everyone of that version who is connected here. Otherwise it only says that someone is, and the members
+    /// have to be loaded before a message is expanded.
+    whole: bool,
     members: HashMap<UserId, (Arc<Present>, Vec<Stint>)>,
 }
 
 impl GroupIndex {
     /// An index that is right for membership changes up to `version`.
     pub fn new(version: u64) -> Self {
-        Self { version, members: HashMap::new() }
+        Self { version, whole: true, members: HashMap::new() }
+    }
+
+    /// An index of a group whose members nobody has loaded yet: others than those who enter may have been connected
+    /// here before the group became large.
+    pub(super) fn partial() -> Self {
+        Self { version: 0, whole: false, members: HashMap::new() }
+    }
+
+    /// Whether it can expand a message made under `version`.
+    pub(super) fn is_right_for(&self, version: u64) -> bool {
+        self.whole && self.version >= version
+    }
+
+    /// Takes in a user who has just connected, with a stay that was read under `version`. Under another version than
+    /// the index's one of the two is out of date: the stay may be over, or others may have come.
+    pub(super) fn enter(&mut self, version: u64, user: &UserId, stint: Stint, present: Arc<Present>) {
+        if self.version != version {
+            self.version = self.version.max(version);
+            self.whole = false;
+        }
+        self.add(user, stint, present);
     }
 
     /// Up to which change of the membership it is right.
@@ -40,9 +64,14 @@ impl GroupIndex {
         }
     }
 
-    /// Forgets a user who has no connection any more. True if they stood here.
-    pub(super) fn remove(&mut self, user: &UserId) -> bool {
-        self.members.remove(user).is_some()
+    /// Forgets a user whose last connection is gone; not one who has come back with a new one meanwhile. True if they
+    /// stood here.
+    pub(super) fn remove(&mut self, user: &UserId, gone: &Arc<Present>) -> bool {
+        let stood = self.members.get(user).is_some_and(|(present, _)| Arc::ptr_eq(present, gone));
+        if stood {
+            self.members.remove(user);
+        }
+        stood
     }
 
     /// Calls `found` for everyone whose stint covers the seq.

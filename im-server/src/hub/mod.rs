@@ -131,17 +131,14 @@ impl Hub {
 
     /// Forgets a connection wherever it stands.
     pub async fn detach(&self, connection: &Connection) {
-        let last = {
+        let gone = {
             let mut shard = self.shard(&connection.user).lock();
             let empty = shard.get(&connection.user).is_some_and(|present| {
                 let mut connections = present.connections.lock();
                 connections.retain(|other| other.id != connection.id);
                 connections.is_empty()
             });
-            if empty {
-                shard.remove(&connection.user);
-            }
-            empty
+            if empty { shard.remove(&connection.user) } else { None }
         };
         let mut ended = Vec::new();
         remove_from(&mut self.rooms.lock(), connection, |room, others| {
@@ -157,9 +154,9 @@ impl Hub {
                 ended.push(Topic::Presence(user.clone()));
             }
         });
-        if last {
+        if let Some(gone) = gone {
             self.groups.lock().retain(|group, index| {
-                if index.remove(&connection.user) && index.is_empty() {
+                if index.remove(&connection.user, &gone) && index.is_empty() {
                     ended.push(Topic::Conversation(group.clone()));
                     return false;
                 }
@@ -267,7 +264,8 @@ impl Hub {
                 // Read under the lock of the groups: whoever detaches the user's last connection takes it too.
                 let mut indices = self.groups.lock();
                 let Some(present) = self.present(user) else { return };
-                indices.entry(group.clone()).or_insert_with(|| GroupIndex::new(version)).add(user, stint, present);
+                let index = indices.entry(group.clone()).or_insert_with(GroupIndex::partial);
+                index.enter(version, user, stint, present);
             }
             self.interest.changed(Topic::Conversation(group.clone())).await;
         }
@@ -275,7 +273,7 @@ impl Hub {
 
     /// Whether the hub can expand a message of a large group made under `version`, or has to load its members first.
     pub fn knows_members(&self, group: &ConversationId, version: u64) -> bool {
-        self.groups.lock().get(group).is_some_and(|index| index.version() >= version)
+        self.groups.lock().get(group).is_some_and(|index| index.is_right_for(version))
     }
 
     /// Takes a member list from the store: the index then holds the members that are connected here.

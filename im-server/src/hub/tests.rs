@@ -135,6 +135,28 @@ async fn interest_in_a_large_group_lasts_from_its_first_member_here_to_its_last(
 }
 
 #[tokio::test]
+async fn a_newcomer_does_not_make_an_index_whole() {
+    let rig = Rig::new();
+    let group = conversation("g:large");
+    // Alice was here before the group became large: nobody has put her into an index.
+    let _alice = rig.connect("alice", 1);
+    let _bob = rig.connect("bob", 2);
+    rig.hub.enter_groups(&user("bob"), vec![(group.clone(), 4, Stint::ALWAYS)]).await;
+    assert!(!rig.hub.knows_members(&group, 4));
+}
+
+#[tokio::test]
+async fn a_stay_that_was_read_before_a_kick_is_not_believed() {
+    let rig = Rig::new();
+    let group = conversation("g:large");
+    let _bob = rig.connect("bob", 1);
+    let members = vec![(user("bob"), Stint { joined: 1, left: Some(5) })];
+    rig.hub.load_members(&group, &MemberList { version: 4, members }).await;
+    rig.hub.enter_groups(&user("bob"), vec![(group.clone(), 3, Stint::ALWAYS)]).await;
+    assert!(!rig.hub.knows_members(&group, 4));
+}
+
+#[tokio::test]
 async fn a_room_holds_a_connection_until_it_leaves_or_ends() {
     let rig = Rig::new();
     let room = conversation("r:lobby");

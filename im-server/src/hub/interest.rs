@@ -46,10 +46,10 @@ impl InterestTask {
     pub async fn run(mut self, hub: Arc<Hub>, registry: Arc<dyn Registry>) {
         let mut written: HashSet<Topic> = HashSet::new();
         let mut failed: HashSet<Topic> = HashSet::new();
+        // Not a sleep that every new topic would begin again.
+        let mut retries = tokio::time::interval(RETRY);
+        retries.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let retry = async {
-                if failed.is_empty() { std::future::pending().await } else { tokio::time::sleep(RETRY).await }
-            };
             tokio::select! {
                 next = self.0.recv() => {
                     let Some((topic, done)) = next else { return };
@@ -58,7 +58,7 @@ impl InterestTask {
                     }
                     let _ = done.send(());
                 }
-                () = retry => {
+                _ = retries.tick(), if !failed.is_empty() => {
                     let mut still = HashSet::new();
                     for topic in std::mem::take(&mut failed) {
                         if !reconcile(&hub, &*registry, &topic, &mut written).await {

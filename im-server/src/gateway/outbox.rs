@@ -140,6 +140,8 @@ impl Outbox {
     /// Waits until requests may be read again, or the connection is to end.
     pub(super) async fn until_may_read(&self) {
         self.drive(Self::may_read).await;
+        // Whoever drives beside this one may have to know what woke it: that the socket is full, or that it is over.
+        self.wake.notify_one();
     }
 
     /// Why the connection is to end, if it is.
@@ -171,6 +173,8 @@ impl Outbox {
     pub(super) async fn finish(&self, reason: CloseReason, deadline: std::time::Duration) {
         {
             let mut queue = self.queue.lock();
+            // Nothing follows a goodbye, not even the answer to a send that is still under way.
+            queue.closing.get_or_insert(reason);
             let last = self.last_words(reason);
             queue.missed.clear();
             queue.bytes += last.iter().map(Bytes::len).sum::<usize>();
@@ -309,6 +313,10 @@ impl Outbox {
 
 impl Queue {
     fn append(&mut self, bytes: Bytes) {
+        if self.frames.is_empty() {
+            // Nobody could take anything while there was nothing: a silence before this frame is no stall.
+            self.progress = now_ms();
+        }
         self.bytes += bytes.len();
         self.frames.push_back(bytes);
     }

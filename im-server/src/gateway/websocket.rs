@@ -13,6 +13,7 @@ use tungstenite::{Message, WebSocket};
 
 use super::outbox::Outbox;
 use super::session::{Input, Next};
+use crate::hub::Sink as _;
 
 /// Bytes read at once. The library's default is 128 KiB per connection, kept for its whole life.
 const READ_BUFFER: usize = 1024;
@@ -72,6 +73,8 @@ impl Input for WebSocketInput {
                 Ok(Message::Ping(_) | Message::Pong(_)) => return Next::Alive,
                 Ok(Message::Frame(_)) => {}
                 Ok(Message::Close(_)) => {
+                    // Nothing may follow the answer to a goodbye, so the queue is closed to everyone else first.
+                    self.socket.get_ref().0.close(CloseReason::Normal);
                     // The library has prepared the answer; an error means that the peer did not wait for it.
                     let _ = self.socket.flush();
                     return Next::Gone;

@@ -106,6 +106,13 @@ async fn the_clock_closes_what_is_stalled_silent_or_expired() {
     stalled.check(now_ms() + BOUNDS.stall_ms + 500);
     assert_eq!(stalled.closing(), Some(CloseReason::TooSlow));
 
+    let (idle, _client) = pair().await;
+    idle.release();
+    idle.queue.lock().progress = now_ms() - 60_000;
+    idle.enqueue(&push("g:a", 1));
+    idle.check(now_ms());
+    assert_eq!(idle.closing(), None, "a frame that waits to be flushed after a long silence is no stall");
+
     let (silent, _client) = pair().await;
     silent.check(now_ms() + BOUNDS.silence_ms + 500);
     assert_eq!(silent.closing(), Some(CloseReason::Silent));
@@ -123,6 +130,19 @@ async fn the_last_words_arrive_even_with_unread_input() {
     client.write_all(&[0; 3_000]).await.unwrap();
     let finishing = tokio::spawn(async move { outbox.finish(CloseReason::NoHello, Duration::from_secs(10)).await });
     assert_eq!(frame(&mut client).await["code"], "no_hello");
+    drop(client);
+    finishing.await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_follows_a_goodbye() {
+    let (outbox, mut client) = pair().await;
+    outbox.release();
+    let ended = outbox.clone();
+    let finishing = tokio::spawn(async move { ended.finish(CloseReason::TooBig, Duration::from_secs(10)).await });
+    assert_eq!(frame(&mut client).await["code"], "invalid_frame");
+    assert!(!outbox.enqueue(&SharedFrame::answer(&ServerFrame::Pong(Pong { id: None, time: 1 }))));
+    assert!(outbox.queue.lock().frames.is_empty());
     drop(client);
     finishing.await.unwrap();
 }

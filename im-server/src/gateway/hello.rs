@@ -63,6 +63,10 @@ pub(super) async fn welcome(
         typed: AtomicI64::new(0),
     };
     hub.attach(&connection);
+    if gateway.is_leaving() {
+        // Whoever told everyone to go may have looked before this one stood there.
+        outbox.close(CloseReason::GoingAway);
+    }
     let prepared = prepare(&session, id, &hello, identity.expires).await;
     match prepared {
         Ok(frame) => {

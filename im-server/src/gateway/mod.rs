@@ -11,10 +11,11 @@ mod tcp;
 mod websocket;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use im_protocol::close::CloseReason;
 use im_protocol::limits::{HEARTBEAT_MS, SILENCE_TENTHS};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use listen::{connect_route, serve_http, serve_tcp};
@@ -33,7 +34,7 @@ pub struct Gateway {
     next: AtomicUsize,
     bounds: Bounds,
     limits: Arc<AddressLimits>,
-    leaving: AtomicBool,
+    leaving: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -57,7 +58,7 @@ impl Gateway {
             next: AtomicUsize::new(0),
             bounds,
             limits,
-            leaving: AtomicBool::new(false),
+            leaving: CancellationToken::new(),
             tasks: TaskTracker::new(),
         })
     }
@@ -78,12 +79,12 @@ impl Gateway {
 
     /// No new connections are taken.
     pub fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed)
+        self.leaving.is_cancelled()
     }
 
     /// Takes no new connections, tells everyone to go elsewhere, and waits until they are gone.
     pub async fn leave(&self) {
-        self.leaving.store(true, Ordering::Relaxed);
+        self.leaving.cancel();
         for hub in &self.hubs {
             for connection in hub.all() {
                 connection.sink.close(CloseReason::GoingAway);

@@ -55,7 +55,7 @@ pub(super) struct Session {
     pub(super) caller: Caller,
     /// Sends under way.
     pub(super) pipeline: Arc<Semaphore>,
-    /// When this connection last said that it types: Unix milliseconds.
+    /// When this connection's typing was last passed on: Unix milliseconds.
     pub(super) typed: AtomicI64,
 }
 
@@ -88,9 +88,11 @@ async fn open<I: Input>(gateway: &Arc<Gateway>, outbox: &Arc<Outbox>, input: &mu
             }
         }
     };
-    let (id, hello) = tokio::time::timeout(Duration::from_millis(HELLO_TIMEOUT_MS), said_hello)
-        .await
-        .map_err(|_| CloseReason::NoHello)??;
+    let said_hello = tokio::time::timeout(Duration::from_millis(HELLO_TIMEOUT_MS), said_hello);
+    let (id, hello) = tokio::select! {
+        said = said_hello => said.map_err(|_| CloseReason::NoHello)??,
+        () = gateway.leaving.cancelled() => return Err(CloseReason::GoingAway),
+    };
     match Box::pin(hello::welcome(gateway, outbox, id.clone(), hello)).await {
         Ok(session) => Ok(session),
         Err(Refused { error, close }) => {

@@ -73,7 +73,8 @@ async fn answer(session: &Session, id: Option<FrameId>, frame: ClientFrame) -> R
         ClientFrame::Typing(typing) => {
             // What comes faster says nothing new: the others show it for some seconds.
             let now = now_ms();
-            if now - session.typed.swap(now, Ordering::Relaxed) >= TYPING_EVERY {
+            if now - session.typed.load(Ordering::Relaxed) >= TYPING_EVERY {
+                session.typed.store(now, Ordering::Relaxed);
                 chat.typing(user, &typing.conversation, session.inside(&typing.conversation)).await;
             }
             None

@@ -5,9 +5,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use im_protocol::ConversationId;
-use im_protocol::record::{Audience, Payload, Push};
+use im_protocol::record::{About, Audience, Payload, Push};
+use im_protocol::server::Resync;
+use im_protocol::{ConversationId, Frame, ServerFrame};
 use im_sdk::bus::{Delivery, Subscription};
 use tokio::task::JoinSet;
 
@@ -19,6 +21,9 @@ const BATCH: usize = 256;
 
 /// Pushes that may wait for one group's members; beyond, its members here are told to pull.
 const WAITING: usize = 1_024;
+
+/// Between attempts to load members while the database is out of reach.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// Why consuming ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +59,13 @@ pub async fn consume(hub: Arc<Hub>, store: Arc<dyn Store>, mut subscription: Box
         // A large fan-out must not keep the others of this worker waiting.
         tokio::task::yield_now().await;
     }
+}
+
+/// What stands for a push, and for those before it that nobody kept: "pull it".
+fn hint(push: &Push) -> Push {
+    let Some(About { conversation, head, rev }) = push.about.clone() else { return push.clone() };
+    let resync = Resync { conversation: Some(conversation), head: Some(head), rev: Some(rev) };
+    Push { frame: Frame::encode(&ServerFrame::Resync(resync)), ..push.clone() }
 }
 
 #[derive(PartialEq, Eq)]
@@ -100,6 +112,8 @@ impl Consumer {
             if let Some(waiting) = self.waiting.get_mut(conversation) {
                 if waiting.len() < WAITING {
                     waiting.push(push.clone());
+                } else if let Some(last) = waiting.last_mut() {
+                    *last = hint(push);
                 }
                 return;
             }
@@ -115,19 +129,24 @@ impl Consumer {
     fn load(&mut self, conversation: ConversationId, seq: u64) {
         let store = self.store.clone();
         self.loads.spawn(async move {
-            // Without the members nobody is told; the next message tries again, and clients pull what they miss.
-            let list = store.member_list(&conversation, seq).await.unwrap_or_else(|error| {
-                tracing::warn!(%error, %conversation, "members could not be loaded");
-                None
-            });
-            (conversation, list)
+            // Tried until it works: no later message need come this way, and what waits is bounded.
+            loop {
+                match store.member_list(&conversation, seq).await {
+                    Ok(list) => return (conversation, list),
+                    Err(error) => tracing::warn!(%error, %conversation, "members could not be loaded; trying again"),
+                }
+                tokio::time::sleep(RETRY).await;
+            }
         });
     }
 
     async fn loaded(&mut self, conversation: ConversationId, list: Option<MemberList>) {
-        if let Some(list) = list {
-            self.hub.load_members(&conversation, &list).await;
-        }
+        let Some(list) = list else {
+            // No such conversation any more, so nobody to tell.
+            self.waiting.remove(&conversation);
+            return;
+        };
+        self.hub.load_members(&conversation, &list).await;
         for push in self.waiting.remove(&conversation).unwrap_or_default() {
             // One that was made under a yet newer membership starts the next load.
             self.push(&push);

@@ -258,7 +258,9 @@ impl Relay {
                 tracing::warn!(%error, "published outbox rows could not be deleted; trying again");
                 return;
             }
-            self.outbox.lock().acked.drain(..ids.len());
+            // By id: another call may have forgotten some of them meanwhile.
+            let forgotten: HashSet<OutboxId> = ids.into_iter().collect();
+            self.outbox.lock().acked.retain(|id| !forgotten.contains(id));
         }
     }
 }

@@ -118,9 +118,10 @@ impl Chat {
         }
         let access = self.access(user, conversation, Inside::No).await?;
         let seq = seq.min(access.visible_head());
+        // Memory first: what it hands to the database meanwhile is found there.
+        let pending = self.reads.pending(conversation, user).unwrap_or(0);
         let stored = self.store.position(conversation, user).await?;
-        let known = stored.as_ref().map_or(0, |position| position.read);
-        let known = known.max(self.reads.pending(conversation, user).unwrap_or(0));
+        let known = stored.as_ref().map_or(0, |position| position.read).max(pending);
         if seq <= known {
             return Ok(());
         }
@@ -250,9 +251,10 @@ impl Chat {
                 continue;
             }
             let seq = seq.min(access.visible_head());
+            let pending = self.reads.pending(&conversation, &user).unwrap_or(0);
             let Ok(position) = self.store.position(&conversation, &user).await else { continue };
             let (known, read) = position.map_or((0, 0), |position| (position.delivered, position.read));
-            let read = read.max(self.reads.pending(&conversation, &user).unwrap_or(0));
+            let read = read.max(pending);
             if seq <= known.max(read) {
                 continue;
             }

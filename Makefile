@@ -87,5 +87,5 @@ schemas: ## Write the published schemas and lists again; a test fails when they 
 	WRITE_DOCS=1 cargo test -p im-protocol --test it published
 
 .PHONY: load
-load: ## Measure a server that runs with --no-limits, see docs/performance.md; options in ARGS
+load: ## Measure a running server, see docs/performance.md; ARGS='sends --rate 5000'
 	cargo run --release -p imcluster-tests --bin im-load -- $(ARGS)

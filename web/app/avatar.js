@@ -16,7 +16,10 @@ export function colour(id) {
 
 /** Two letters of two words, one of one word or of a name in Chinese. @param {string} name */
 function initials(name) {
-  const words = name.trim().split(/[\s,、]+/).filter(Boolean);
+  const words = name
+    .trim()
+    .split(/[\s,、]+/)
+    .filter(Boolean);
   const letters = words.slice(0, 2).map((word) => [...word][0]);
   return (/^[\p{Script=Latin}\d]/u.test(letters[0] ?? '') ? letters.join('') : (letters[0] ?? '?')).toUpperCase();
 }
@@ -27,9 +30,13 @@ function initials(name) {
  * @param {{url?: string|null, size?: 'small'|'large', online?: boolean}} [options]
  */
 export function avatar(id, name, { url, size, online } = {}) {
-  const element = h('span', { class: `avatar tint-${colour(id)}${size ? ` ${size}` : ''}`, attrs: { 'aria-hidden': true } });
+  const element = h('span', {
+    class: `avatar tint-${colour(id)}${size ? ` ${size}` : ''}`,
+    attrs: { 'aria-hidden': true },
+  });
   // The page's policy lets no other pictures in, and each try would be reported.
-  if (url && (url.startsWith('data:image/') || (url.startsWith('/') && !url.startsWith('//')))) element.append(h('img', { attrs: { src: url, alt: '' } }));
+  if (url && (url.startsWith('data:image/') || (url.startsWith('/') && !url.startsWith('//'))))
+    element.append(h('img', { attrs: { src: url, alt: '' } }));
   else element.append(initials(name));
   if (online) element.append(h('span', { class: 'presence-dot', testid: 'presence-online' }));
   return element;

@@ -32,9 +32,22 @@ export function banner(ctx, scope) {
     if (patient) setTimeout(show, PATIENCE_MS);
     element.hidden = patient && state !== 'replaced';
     if (state === 'replaced') {
-      fill(element, h('span', { text: t('replaced') }), h('button', { class: 'link', text: t('use_here'), on: { click: () => client.connection.start() } }));
+      fill(
+        element,
+        h('span', { text: t('replaced') }),
+        h('button', { class: 'link', text: t('use_here'), on: { click: () => client.connection.start() } }),
+      );
     } else if (state === 'waiting' || wasOnline) {
-      fill(element, h('span', { text: t('disconnected') }), h('button', { class: 'link', text: t('retry_now'), testid: 'retry-now', on: { click: () => client.connection.wake() } }));
+      fill(
+        element,
+        h('span', { text: t('disconnected') }),
+        h('button', {
+          class: 'link',
+          text: t('retry_now'),
+          testid: 'retry-now',
+          on: { click: () => client.connection.wake() },
+        }),
+      );
     } else {
       fill(element, h('span', { text: t('connecting') }));
     }

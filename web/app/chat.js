@@ -24,7 +24,12 @@ import { typists } from './typing.js';
  */
 export function chatView(ctx, scope, conversation) {
   const body = h('div', { class: 'chat-body' });
-  const element = h('div', { class: 'chat', testid: 'chat', attrs: { 'data-conversation': conversation } }, header(ctx, scope, conversation), body);
+  const element = h(
+    'div',
+    { class: 'chat', testid: 'chat', attrs: { 'data-conversation': conversation } },
+    header(ctx, scope, conversation),
+    body,
+  );
   void ctx.client.timeline(conversation).then((timeline) => {
     if (scope.ended) return;
     const write = composer(ctx, scope, conversation);
@@ -40,8 +45,17 @@ export function chatView(ctx, scope, conversation) {
 
 /** @param {Context} ctx @param {string} conversation @returns {import('./menu.js').Entry[]} */
 function roomMenu(ctx, conversation) {
-  const copy = { text: t('copy_id'), icon: /** @type {const} */ ('copy'), run: () => void attempt(navigator.clipboard.writeText(conversation.slice(2))) };
-  const leave = { text: t('leave_room'), icon: /** @type {const} */ ('door'), testid: 'room-leave', run: () => void leaveRoom(ctx, conversation) };
+  const copy = {
+    text: t('copy_id'),
+    icon: /** @type {const} */ ('copy'),
+    run: () => void attempt(navigator.clipboard.writeText(conversation.slice(2))),
+  };
+  const leave = {
+    text: t('leave_room'),
+    icon: /** @type {const} */ ('door'),
+    testid: 'room-leave',
+    run: () => void leaveRoom(ctx, conversation),
+  };
   return navigator.clipboard ? [copy, leave] : [leave];
 }
 
@@ -54,18 +68,22 @@ function header(ctx, scope, conversation) {
   const picture = h('span', { class: 'chat-picture' });
   const title = h('h2', { class: 'chat-title', testid: 'chat-title' });
   const line = h('p', { class: 'chat-subtitle', testid: 'chat-subtitle' });
-  const more = h('button', {
-    class: 'icon-button',
-    label: t('more'),
-    testid: 'chat-menu',
-    on: {
-      click: () => {
-        const item = client.list.get(conversation);
-        if (!item) return;
-        openMenu(below(more), isRoom(conversation) ? roomMenu(ctx, conversation) : conversationMenu(ctx, item));
+  const more = h(
+    'button',
+    {
+      class: 'icon-button',
+      label: t('more'),
+      testid: 'chat-menu',
+      on: {
+        click: () => {
+          const item = client.list.get(conversation);
+          if (!item) return;
+          openMenu(below(more), isRoom(conversation) ? roomMenu(ctx, conversation) : conversationMenu(ctx, item));
+        },
       },
     },
-  }, icon('more'));
+    icon('more'),
+  );
 
   const subtitle = () => {
     const typing = typists(ctx).text(conversation);
@@ -84,7 +102,10 @@ function header(ctx, scope, conversation) {
     const item = client.list.get(conversation);
     const name = item ? titleOf(ctx, item) : conversation;
     const online = Boolean(peer && peer !== ctx.me && client.people.presence(peer)?.online);
-    fill(picture, avatar(peer ?? conversation, name, { url: peer ? client.people.profile(peer)?.avatar : null, online }));
+    fill(
+      picture,
+      avatar(peer ?? conversation, name, { url: peer ? client.people.profile(peer)?.avatar : null, online }),
+    );
     title.textContent = name;
     line.textContent = subtitle();
     line.classList.toggle('active', online || typists(ctx).text(conversation) !== null);
@@ -97,9 +118,24 @@ function header(ctx, scope, conversation) {
   return h(
     'header',
     { class: 'chat-head' },
-    h('button', { class: 'icon-button back', label: t('back'), testid: 'back', on: { click: () => ctx.open(null) } }, icon('back')),
-    h('button', { class: 'chat-who', testid: 'chat-who', on: { click: openInfo } }, picture, h('span', { class: 'chat-names' }, title, line)),
-    isRoom(conversation) ? null : h('button', { class: 'icon-button', label: t('info'), testid: 'chat-info', on: { click: openInfo } }, icon('info')),
+    h(
+      'button',
+      { class: 'icon-button back', label: t('back'), testid: 'back', on: { click: () => ctx.open(null) } },
+      icon('back'),
+    ),
+    h(
+      'button',
+      { class: 'chat-who', testid: 'chat-who', on: { click: openInfo } },
+      picture,
+      h('span', { class: 'chat-names' }, title, line),
+    ),
+    isRoom(conversation)
+      ? null
+      : h(
+          'button',
+          { class: 'icon-button', label: t('info'), testid: 'chat-info', on: { click: openInfo } },
+          icon('info'),
+        ),
     more,
   );
 }

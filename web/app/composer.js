@@ -34,8 +34,16 @@ export function composer(ctx, scope, conversation) {
   /** @type {ReturnType<typeof setTimeout>|undefined} */
   let draftTimer;
 
-  const input = h('textarea', { class: 'composer-input', testid: 'composer', attrs: { rows: 1, placeholder: t('message_placeholder'), 'aria-label': t('message_placeholder') } });
-  const send = h('button', { class: 'send', label: t('send'), testid: 'send', attrs: { type: 'submit', disabled: true } }, icon('send'));
+  const input = h('textarea', {
+    class: 'composer-input',
+    testid: 'composer',
+    attrs: { rows: 1, placeholder: t('message_placeholder'), 'aria-label': t('message_placeholder') },
+  });
+  const send = h(
+    'button',
+    { class: 'send', label: t('send'), testid: 'send', attrs: { type: 'submit', disabled: true } },
+    icon('send'),
+  );
   const replyBar = h('div', { class: 'reply-bar', testid: 'reply-bar', attrs: { hidden: true } });
   const mentions = mentionPopup(ctx, scope, group, input, () => edited());
   input.value = client.list.get(conversation)?.draft ?? '';
@@ -73,8 +81,22 @@ export function composer(ctx, scope, conversation) {
       ...(message
         ? [
             icon('reply'),
-            h('div', { class: 'reply-text' }, h('strong', { text: t('reply_to', { name: client.people.name(message.sender) }) }), h('span', { text: gist(ctx, message) })),
-            h('button', { class: 'icon-button small', label: t('cancel'), testid: 'reply-cancel', on: { click: () => reply(null) } }, icon('close')),
+            h(
+              'div',
+              { class: 'reply-text' },
+              h('strong', { text: t('reply_to', { name: client.people.name(message.sender) }) }),
+              h('span', { text: gist(ctx, message) }),
+            ),
+            h(
+              'button',
+              {
+                class: 'icon-button small',
+                label: t('cancel'),
+                testid: 'reply-cancel',
+                on: { click: () => reply(null) },
+              },
+              icon('close'),
+            ),
           ]
         : []),
     );
@@ -85,7 +107,8 @@ export function composer(ctx, scope, conversation) {
     const text = input.value.trim();
     if (!text) return;
     const most = client.limits.content_bytes;
-    if (most && new TextEncoder().encode(JSON.stringify({ text })).length > most) return toast(t('error_too_large'), 'error');
+    if (most && new TextEncoder().encode(JSON.stringify({ text })).length > most)
+      return toast(t('error_too_large'), 'error');
     const named = mentions.take(text);
     const reply_to = replyTo?.seq;
     input.value = '';

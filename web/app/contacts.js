@@ -47,8 +47,18 @@ export function contactsView(ctx, scope) {
         testid: 'friend-request',
         id: from,
         actions: [
-          h('button', { class: 'button small primary', text: t('accept'), testid: 'friend-accept', on: { click: () => void answer(id, 'accept') } }),
-          h('button', { class: 'button small', text: t('reject'), testid: 'friend-reject', on: { click: () => void answer(id, 'reject') } }),
+          h('button', {
+            class: 'button small primary',
+            text: t('accept'),
+            testid: 'friend-accept',
+            on: { click: () => void answer(id, 'accept') },
+          }),
+          h('button', {
+            class: 'button small',
+            text: t('reject'),
+            testid: 'friend-reject',
+            on: { click: () => void answer(id, 'reject') },
+          }),
         ],
       }),
     );
@@ -66,10 +76,21 @@ export function contactsView(ctx, scope) {
       return {
         key: user,
         stamp: JSON.stringify([name, line, url]),
-        make: () => entryRow({ picture: avatar(user, name, { url, online: presence?.online }), title: name, line, testid: 'friend', id: user, run: () => (ctx.openDirect(user), ctx.showPanel(null)) }),
+        make: () =>
+          entryRow({
+            picture: avatar(user, name, { url, online: presence?.online }),
+            title: name,
+            line,
+            testid: 'friend',
+            id: user,
+            run: () => (ctx.openDirect(user), ctx.showPanel(null)),
+          }),
       };
     });
-    keyed(friends, rows.length ? rows : [{ key: '', stamp: '', make: () => h('li', { class: 'hint', text: t('no_friends') }) }]);
+    keyed(
+      friends,
+      rows.length ? rows : [{ key: '', stamp: '', make: () => h('li', { class: 'hint', text: t('no_friends') }) }],
+    );
   });
   arrowKeys(friends, '.row');
   scope.add(
@@ -80,9 +101,43 @@ export function contactsView(ctx, scope) {
   void people.refreshFriends().catch(() => {});
   void askRequests();
   showFriends();
-  const myself = entryRow({ picture: avatar(ctx.me, t('myself')), title: t('myself'), testid: 'contact-myself', run: () => ctx.openDirect(ctx.me) });
+  const myself = entryRow({
+    picture: avatar(ctx.me, t('myself')),
+    title: t('myself'),
+    testid: 'contact-myself',
+    run: () => ctx.openDirect(ctx.me),
+  });
   return [
-    h('header', { class: 'side-head' }, h('h1', { text: t('contacts') }), h('button', { class: 'icon-button', label: t('add_friend'), testid: 'contacts-add', on: { click: () => openAddFriendDialog(ctx) } }, icon('person_plus'))),
-    h('div', { class: 'scroll' }, h('div', { class: 'actions' }, h('button', { class: 'action', testid: 'contacts-new-group', on: { click: () => openGroupDialog(ctx) } }, icon('people'), h('span', { text: t('new_group') }))), requests, section(t('friends'), friends, h('ul', { class: 'rows' }, myself))),
+    h(
+      'header',
+      { class: 'side-head' },
+      h('h1', { text: t('contacts') }),
+      h(
+        'button',
+        {
+          class: 'icon-button',
+          label: t('add_friend'),
+          testid: 'contacts-add',
+          on: { click: () => openAddFriendDialog(ctx) },
+        },
+        icon('person_plus'),
+      ),
+    ),
+    h(
+      'div',
+      { class: 'scroll' },
+      h(
+        'div',
+        { class: 'actions' },
+        h(
+          'button',
+          { class: 'action', testid: 'contacts-new-group', on: { click: () => openGroupDialog(ctx) } },
+          icon('people'),
+          h('span', { text: t('new_group') }),
+        ),
+      ),
+      requests,
+      section(t('friends'), friends, h('ul', { class: 'rows' }, myself)),
+    ),
   ];
 }

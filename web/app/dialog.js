@@ -15,7 +15,12 @@ export function openDialog(title, build, { testid, onClose } = {}) {
   const dialog = h(
     'dialog',
     { class: 'dialog', testid, attrs: { 'aria-label': title } },
-    h('header', { class: 'dialog-head' }, h('h2', { text: title }), h('button', { class: 'icon-button', label: t('close'), on: { click: close } }, icon('close'))),
+    h(
+      'header',
+      { class: 'dialog-head' },
+      h('h2', { text: title }),
+      h('button', { class: 'icon-button', label: t('close'), on: { click: close } }, icon('close')),
+    ),
     h('div', { class: 'dialog-body' }, ...build(close)),
   );
   dialog.addEventListener('click', (event) => {
@@ -29,7 +34,9 @@ export function openDialog(title, build, { testid, onClose } = {}) {
   });
   document.body.append(dialog);
   dialog.showModal();
-  /** @type {HTMLElement|null} */ (dialog.querySelector('[autofocus], .dialog-body input, .dialog-body button'))?.focus();
+  /** @type {HTMLElement|null} */ (
+    dialog.querySelector('[autofocus], .dialog-body input, .dialog-body button')
+  )?.focus();
   return close;
 }
 
@@ -51,7 +58,13 @@ export function confirmed(question, yes) {
           'div',
           { class: 'dialog-actions' },
           h('button', { class: 'button', text: t('cancel'), on: { click: close } }),
-          h('button', { class: 'button danger', text: yes, testid: 'confirm', attrs: { autofocus: true }, on: { click: () => ((answer = true), close()) } }),
+          h('button', {
+            class: 'button danger',
+            text: yes,
+            testid: 'confirm',
+            attrs: { autofocus: true },
+            on: { click: () => ((answer = true), close()) },
+          }),
         ),
       ],
       { testid: 'confirm-dialog', onClose: () => resolve(answer) },
@@ -73,14 +86,26 @@ export function asked(title, { value = '', label = title, multiline = false, act
     openDialog(
       title,
       (close) => {
-        const field = h(multiline ? 'textarea' : 'input', { class: 'field', testid: 'ask-field', attrs: { 'aria-label': label, placeholder: label, autofocus: true, rows: multiline ? 5 : null } });
+        const field = h(multiline ? 'textarea' : 'input', {
+          class: 'field',
+          testid: 'ask-field',
+          attrs: { 'aria-label': label, placeholder: label, autofocus: true, rows: multiline ? 5 : null },
+        });
         field.value = value;
         return [
           h(
             'form',
-            { class: 'stack', on: { submit: (event) => (event.preventDefault(), (answer = field.value.trim()), close()) } },
+            {
+              class: 'stack',
+              on: { submit: (event) => (event.preventDefault(), (answer = field.value.trim()), close()) },
+            },
             field,
-            h('div', { class: 'dialog-actions' }, h('button', { class: 'button', text: t('cancel'), on: { click: close } }), h('button', { class: 'button primary', text: action, testid: 'ask-save', attrs: { type: 'submit' } })),
+            h(
+              'div',
+              { class: 'dialog-actions' },
+              h('button', { class: 'button', text: t('cancel'), on: { click: close } }),
+              h('button', { class: 'button primary', text: action, testid: 'ask-save', attrs: { type: 'submit' } }),
+            ),
           ),
         ];
       },

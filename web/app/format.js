@@ -21,7 +21,11 @@ export function day(time) {
   if (ago === 1) return t('yesterday');
   if (ago < 7) return new Intl.DateTimeFormat(locale(), { weekday: 'long' }).format(time);
   const sameYear = new Date(time).getFullYear() === new Date().getFullYear();
-  return new Intl.DateTimeFormat(locale(), { year: sameYear ? undefined : 'numeric', month: 'long', day: 'numeric' }).format(time);
+  return new Intl.DateTimeFormat(locale(), {
+    year: sameYear ? undefined : 'numeric',
+    month: 'long',
+    day: 'numeric',
+  }).format(time);
 }
 
 /** For a narrow column: the hour today, else the day. @param {number} time */

@@ -21,7 +21,11 @@ export function openAddFriendDialog(ctx) {
   const scope = new Scope();
   const { api, people } = ctx.client;
   const results = h('ul', { class: 'rows tall', testid: 'add-friend-results' });
-  const message = h('input', { class: 'field', testid: 'add-friend-message', attrs: { placeholder: t('add_friend_message'), 'aria-label': t('add_friend_message'), maxlength: 200 } });
+  const message = h('input', {
+    class: 'field',
+    testid: 'add-friend-message',
+    attrs: { placeholder: t('add_friend_message'), 'aria-label': t('add_friend_message'), maxlength: 200 },
+  });
   /** @type {ReturnType<typeof setTimeout>|undefined} */
   let timer;
   scope.add(() => clearTimeout(timer));
@@ -41,7 +45,14 @@ export function openAddFriendDialog(ctx) {
           testid: 'add-friend-send',
           on: { click: async () => (await requestFriend(ctx, user, message.value.trim())) && (add.disabled = true) },
         });
-        return entryRow({ picture: avatar(user, name, { url }), title: name, line: user, testid: 'add-friend-row', id: user, actions: [people.isFriend(user) ? h('span', { class: 'muted small', text: t('friends') }) : add] });
+        return entryRow({
+          picture: avatar(user, name, { url }),
+          title: name,
+          line: user,
+          testid: 'add-friend-row',
+          id: user,
+          actions: [people.isFriend(user) ? h('span', { class: 'muted small', text: t('friends') }) : add],
+        });
       });
     fill(results, ...(rows.length ? rows : [h('li', { class: 'hint', text: t('nothing_found') })]));
   };
@@ -51,5 +62,8 @@ export function openAddFriendDialog(ctx) {
     attrs: { type: 'search', placeholder: t('find_people'), 'aria-label': t('find_people'), autofocus: true },
     on: { input: () => (clearTimeout(timer), (timer = setTimeout(() => void search(), PAUSE_MS))) },
   });
-  openDialog(t('add_friend'), () => [h('div', { class: 'stack' }, field, message, results)], { testid: 'add-friend-dialog', onClose: () => scope.end() });
+  openDialog(t('add_friend'), () => [h('div', { class: 'stack' }, field, message, results)], {
+    testid: 'add-friend-dialog',
+    onClose: () => scope.end(),
+  });
 }

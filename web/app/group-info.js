@@ -39,7 +39,8 @@ export class GroupInfo extends Emitter {
     this.#id = group;
     const mine = `g:${group}`;
     // One that nobody looks at is asked for again when it is opened.
-    const touched = (/** @type {string} */ conversation) => conversation === mine && ctx.opened() === mine && this.refreshSoon();
+    const touched = (/** @type {string} */ conversation) =>
+      conversation === mine && ctx.opened() === mine && this.refreshSoon();
     ctx.client.on('changed', touched);
     ctx.client.on('message', ({ conversation, kind }) => kind === 'notification' && touched(conversation));
   }
@@ -75,7 +76,10 @@ export class GroupInfo extends Emitter {
   async refresh() {
     const { api, people } = this.#ctx.client;
     try {
-      const [group, members] = await Promise.all([api.group(this.#id), allPages((cursor) => api.members(this.#id, cursor), MEMBERS_SHOWN)]);
+      const [group, members] = await Promise.all([
+        api.group(this.#id),
+        allPages((cursor) => api.members(this.#id, cursor), MEMBERS_SHOWN),
+      ]);
       this.group = group;
       this.members = members;
       people.learn(members.filter(({ user }) => !people.profile(user)).map(({ user, name }) => ({ user, name })));

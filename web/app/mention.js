@@ -36,8 +36,12 @@ export function mentionPopup(ctx, scope, group, input, onEdit) {
     from = before.length - match[2].length - 1;
     const low = match[2].toLowerCase();
     const all = { user: null, name: t('mention_all_token') };
-    const members = info.members.filter(({ user }) => user !== ctx.me).map(({ user }) => ({ user, name: info.name(user) }));
-    offers = [...(info.members.length > 2 ? [all] : []), ...members].filter(({ user, name }) => `${name} ${user ?? ''}`.toLowerCase().includes(low)).slice(0, SHOWN);
+    const members = info.members
+      .filter(({ user }) => user !== ctx.me)
+      .map(({ user }) => ({ user, name: info.name(user) }));
+    offers = [...(info.members.length > 2 ? [all] : []), ...members]
+      .filter(({ user, name }) => `${name} ${user ?? ''}`.toLowerCase().includes(low))
+      .slice(0, SHOWN);
     active = 0;
     show();
   };
@@ -99,7 +103,8 @@ export function mentionPopup(ctx, scope, group, input, onEdit) {
       if (!info || !text.includes('@')) return { users: [], all: false };
       const named = [...chosen].filter(([token]) => text.includes(token)).map(([, user]) => user);
       // Typed by hand: an exact user name, or the word for everybody.
-      for (const { user } of info.members) if (new RegExp(`(^|\\s)@${user.replace(/[.]/g, '\\.')}(?![\\w.@-])`).test(text)) named.push(user);
+      for (const { user } of info.members)
+        if (new RegExp(`(^|\\s)@${user.replace(/[.]/g, '\\.')}(?![\\w.@-])`).test(text)) named.push(user);
       const all = named.includes(null) || /(^|\s)@(all|所有人)(?!\w)/.test(text);
       chosen.clear();
       return { users: [...new Set(named.filter((user) => user !== null))], all };

@@ -29,7 +29,12 @@ export function openMenu(point, entries) {
     ...entries.map((entry) =>
       h(
         'button',
-        { class: entry.danger ? 'menu-entry danger' : 'menu-entry', testid: entry.testid, attrs: { role: 'menuitem' }, on: { click: () => (close(), entry.run()) } },
+        {
+          class: entry.danger ? 'menu-entry danger' : 'menu-entry',
+          testid: entry.testid,
+          attrs: { role: 'menuitem' },
+          on: { click: () => (close(), entry.run()) },
+        },
         icon(entry.icon),
         h('span', { text: entry.text }),
       ),
@@ -45,7 +50,10 @@ export function openMenu(point, entries) {
   menu.style.left = `${Math.max(8, Math.min(point.x, innerWidth - width - 8))}px`;
   menu.style.top = `${Math.max(8, Math.min(point.y, innerHeight - height - 8))}px`;
   /** @type {HTMLElement|null} */ (menu.firstElementChild)?.focus();
-  addEventListener('pointerdown', (event) => !menu.contains(/** @type {Node} */ (event.target)) && close(), { signal: ends.signal, capture: true });
+  addEventListener('pointerdown', (event) => !menu.contains(/** @type {Node} */ (event.target)) && close(), {
+    signal: ends.signal,
+    capture: true,
+  });
   addEventListener('resize', close, { signal: ends.signal });
   addEventListener('blur', close, { signal: ends.signal });
 }

@@ -32,19 +32,38 @@ import { toast } from './toast.js';
 
 /** A line between messages. @param {string} key @param {string} kind @param {string} text @returns {Row} */
 export function dividerRow(key, kind, text) {
-  return { key, stamp: text, make: () => h('li', { class: `line ${kind}`, testid: kind, attrs: { role: 'separator' } }, h('span', { text })) };
+  return {
+    key,
+    stamp: text,
+    make: () => h('li', { class: `line ${kind}`, testid: kind, attrs: { role: 'separator' } }, h('span', { text })),
+  };
 }
 
 /** @param {Context} ctx @param {Message} message @param {Place} place @returns {Row} */
 export function messageRow(ctx, message, place) {
-  const key = message.sender === ctx.me && message.client_message_id ? `c ${message.client_message_id}` : `s ${message.seq}`;
+  const key =
+    message.sender === ctx.me && message.client_message_id ? `c ${message.client_message_id}` : `s ${message.seq}`;
   if (message.kind === 'notification') {
     const text = noticeText(ctx, /** @type {Notice} */ (message.content));
-    return { key, stamp: text, make: () => h('li', { class: 'line notice', testid: 'notice', attrs: { 'data-seq': message.seq } }, h('span', { text, title: full(message.time) })) };
+    return {
+      key,
+      stamp: text,
+      make: () =>
+        h(
+          'li',
+          { class: 'line notice', testid: 'notice', attrs: { 'data-seq': message.seq } },
+          h('span', { text, title: full(message.time) }),
+        ),
+    };
   }
   if (message.recalled) {
     const text = recalledText(ctx, message);
-    return { key, stamp: text, make: () => h('li', { class: 'line notice', testid: 'recalled', attrs: { 'data-seq': message.seq } }, h('span', { text })) };
+    return {
+      key,
+      stamp: text,
+      make: () =>
+        h('li', { class: 'line notice', testid: 'recalled', attrs: { 'data-seq': message.seq } }, h('span', { text })),
+    };
   }
   const mine = message.sender === ctx.me;
   const direct = message.conversation.startsWith('d:');
@@ -54,7 +73,17 @@ export function messageRow(ctx, message, place) {
   const mentions = mentionsOf(ctx, message, place);
   const quoted = message.reply_to ? quote(ctx, place.timeline, message.reply_to) : null;
   const admin = place.info?.admin ?? false;
-  const stamp = JSON.stringify([message.rev, place.first, place.last, name, url, receipt, mentions, quoted?.stamp, admin]);
+  const stamp = JSON.stringify([
+    message.rev,
+    place.first,
+    place.last,
+    name,
+    url,
+    receipt,
+    mentions,
+    quoted?.stamp,
+    admin,
+  ]);
   /** @param {MouseEvent} event */
   const contextMenu = (event) => {
     if (String(getSelection())) return; // the browser's own menu copies a selection
@@ -62,7 +91,16 @@ export function messageRow(ctx, message, place) {
     openMenu({ x: event.clientX, y: event.clientY }, actionsOf(ctx, message, place));
   };
   const make = () => {
-    const more = h('button', { class: 'icon-button small', label: t('message_info'), testid: 'message-menu', on: { click: () => openMenu(below(more), actionsOf(ctx, message, place)) } }, icon('more'));
+    const more = h(
+      'button',
+      {
+        class: 'icon-button small',
+        label: t('message_info'),
+        testid: 'message-menu',
+        on: { click: () => openMenu(below(more), actionsOf(ctx, message, place)) },
+      },
+      icon('more'),
+    );
     return h(
       'li',
       {
@@ -70,16 +108,49 @@ export function messageRow(ctx, message, place) {
         testid: 'message',
         attrs: { 'data-seq': message.seq, 'data-sender': message.sender },
       },
-      direct || mine ? null : place.last ? h('button', { class: 'message-face', label: name, on: { click: () => ctx.showPanel({ kind: 'person', user: message.sender }) } }, avatar(message.sender, name, { url, size: 'small' })) : h('span', { class: 'message-face' }),
+      direct || mine
+        ? null
+        : place.last
+          ? h(
+              'button',
+              {
+                class: 'message-face',
+                label: name,
+                on: { click: () => ctx.showPanel({ kind: 'person', user: message.sender }) },
+              },
+              avatar(message.sender, name, { url, size: 'small' }),
+            )
+          : h('span', { class: 'message-face' }),
       h(
         'div',
         { class: 'bubble', on: { contextmenu: contextMenu } },
-        !mine && !direct && place.first ? h('div', { class: `sender ink-${colour(message.sender)}`, text: name, testid: 'sender' }) : null,
+        !mine && !direct && place.first
+          ? h('div', { class: `sender ink-${colour(message.sender)}`, text: name, testid: 'sender' })
+          : null,
         quoted?.make(() => message.reply_to && place.jumpTo(message.reply_to)),
         content(ctx, message, mentions),
-        h('span', { class: 'meta' }, h('time', { text: clock(message.time), title: full(message.time) }), receipt ? receiptMark(ctx, message, receipt) : null),
+        h(
+          'span',
+          { class: 'meta' },
+          h('time', { text: clock(message.time), title: full(message.time) }),
+          receipt ? receiptMark(ctx, message, receipt) : null,
+        ),
       ),
-      h('div', { class: 'message-actions' }, h('button', { class: 'icon-button small', label: t('reply'), testid: 'message-reply', on: { click: () => place.reply(message) } }, icon('reply')), more),
+      h(
+        'div',
+        { class: 'message-actions' },
+        h(
+          'button',
+          {
+            class: 'icon-button small',
+            label: t('reply'),
+            testid: 'message-reply',
+            on: { click: () => place.reply(message) },
+          },
+          icon('reply'),
+        ),
+        more,
+      ),
     );
   };
   return { key, stamp, make };
@@ -94,20 +165,43 @@ export function unsentRow(ctx, unsent, { first, last }) {
   const make = () =>
     h(
       'li',
-      { class: `message mine${first ? ' first' : ''}${last ? ' last' : ''} unsent${failed ? ' failed' : ''}`, testid: 'message', attrs: { 'data-state': state, 'data-sender': ctx.me } },
+      {
+        class: `message mine${first ? ' first' : ''}${last ? ' last' : ''} unsent${failed ? ' failed' : ''}`,
+        testid: 'message',
+        attrs: { 'data-state': state, 'data-sender': ctx.me },
+      },
       h(
         'div',
         { class: 'bubble' },
         h('div', { class: 'text' }, ...rich(String(body.content.text ?? ''), [])),
-        h('span', { class: 'meta' }, h('time', { text: clock(unsent.created) }), h('span', { class: 'receipt', title: label, testid: 'receipt', attrs: { 'data-state': state } }, icon(failed ? 'warning' : state === 'sent' ? 'check' : 'clock'))),
+        h(
+          'span',
+          { class: 'meta' },
+          h('time', { text: clock(unsent.created) }),
+          h(
+            'span',
+            { class: 'receipt', title: label, testid: 'receipt', attrs: { 'data-state': state } },
+            icon(failed ? 'warning' : state === 'sent' ? 'check' : 'clock'),
+          ),
+        ),
       ),
       failed
         ? h(
             'div',
             { class: 'failure', attrs: { role: 'alert' } },
             h('span', { text: codeText(code ?? 'internal'), testid: 'failure' }),
-            h('button', { class: 'link', text: t('retry'), testid: 'failed-retry', on: { click: () => void outbox.retry(id) } }),
-            h('button', { class: 'link danger', text: t('delete'), testid: 'failed-delete', on: { click: () => void outbox.drop(id) } }),
+            h('button', {
+              class: 'link',
+              text: t('retry'),
+              testid: 'failed-retry',
+              on: { click: () => void outbox.retry(id) },
+            }),
+            h('button', {
+              class: 'link danger',
+              text: t('delete'),
+              testid: 'failed-delete',
+              on: { click: () => void outbox.drop(id) },
+            }),
           )
         : null,
     );
@@ -117,8 +211,14 @@ export function unsentRow(ctx, unsent, { first, last }) {
 /** @param {Context} ctx @param {Message} message @param {{token: string, mine: boolean}[]} mentions */
 function content(ctx, message, mentions) {
   const text = message.content.text;
-  if (message.kind === 'text' || typeof text === 'string') return h('div', { class: 'text', testid: 'text' }, ...rich(String(text ?? ''), mentions));
-  return h('div', { class: 'text other-kind', testid: 'text' }, `[${gist(ctx, message)}]`, typeof message.content.name === 'string' ? ` ${message.content.name}` : null);
+  if (message.kind === 'text' || typeof text === 'string')
+    return h('div', { class: 'text', testid: 'text' }, ...rich(String(text ?? ''), mentions));
+  return h(
+    'div',
+    { class: 'text other-kind', testid: 'text' },
+    `[${gist(ctx, message)}]`,
+    typeof message.content.name === 'string' ? ` ${message.content.name}` : null,
+  );
 }
 
 /** The "@name" forms that stand for somebody in this message. @param {Context} ctx @param {Message} message @param {Place} place */
@@ -128,7 +228,8 @@ function mentionsOf(ctx, message, place) {
     const names = new Set([place.info?.name(user), profile?.name, ctx.client.people.name(user), user]);
     return [...names].filter((name) => name).map((name) => ({ token: `@${name}`, mine: user === ctx.me }));
   });
-  if (message.mention_all) for (const word of ['@all', '@所有人', '@Everyone']) tokens.push({ token: word, mine: true });
+  if (message.mention_all)
+    for (const word of ['@all', '@所有人', '@Everyone']) tokens.push({ token: word, mine: true });
   return tokens;
 }
 
@@ -148,10 +249,36 @@ function receiptOf(ctx, message) {
 
 /** @param {Context} ctx @param {Message} message @param {{state: string, count: number}} receipt */
 function receiptMark(ctx, message, { state, count }) {
-  const label = state === 'read' ? (count ? t('read_by', { count }) : t('state_read')) : state === 'delivered' ? t('state_delivered') : t('state_sent');
-  const mark = h('span', { class: `receipt ${state}`, title: label, testid: 'receipt', attrs: { 'data-state': state, role: 'img', 'aria-label': label } }, icon(state === 'sent' ? 'check' : 'checks'));
+  const label =
+    state === 'read'
+      ? count
+        ? t('read_by', { count })
+        : t('state_read')
+      : state === 'delivered'
+        ? t('state_delivered')
+        : t('state_sent');
+  const mark = h(
+    'span',
+    {
+      class: `receipt ${state}`,
+      title: label,
+      testid: 'receipt',
+      attrs: { 'data-state': state, role: 'img', 'aria-label': label },
+    },
+    icon(state === 'sent' ? 'check' : 'checks'),
+  );
   if (message.conversation.startsWith('d:')) return mark;
-  return h('button', { class: 'receipt-button', testid: 'readers-open', label, on: { click: () => ctx.showPanel({ kind: 'readers', seq: message.seq }) } }, mark, count ? h('span', { text: String(count), testid: 'read-count' }) : null);
+  return h(
+    'button',
+    {
+      class: 'receipt-button',
+      testid: 'readers-open',
+      label,
+      on: { click: () => ctx.showPanel({ kind: 'readers', seq: message.seq }) },
+    },
+    mark,
+    count ? h('span', { text: String(count), testid: 'read-count' }) : null,
+  );
 }
 
 /** @param {Context} ctx @param {Message} message @param {Place} place @returns {Entry[]} */
@@ -167,8 +294,16 @@ function actionsOf(ctx, message, place) {
   };
   /** @type {Entry[]} */
   const entries = [{ text: t('reply'), icon: 'reply', testid: 'action-reply', run: () => place.reply(message) }];
-  if (text && navigator.clipboard) entries.push({ text: t('copy'), icon: 'copy', testid: 'action-copy', run: () => void copy() });
-  if (mine && conversation.startsWith('g:')) entries.push({ text: t('readers'), icon: 'eye', testid: 'action-readers', run: () => ctx.showPanel({ kind: 'readers', seq }) });
-  if (mine || place.info?.admin) entries.push({ text: t('recall'), icon: 'undo', danger: true, testid: 'action-recall', run: () => void recall() });
+  if (text && navigator.clipboard)
+    entries.push({ text: t('copy'), icon: 'copy', testid: 'action-copy', run: () => void copy() });
+  if (mine && conversation.startsWith('g:'))
+    entries.push({
+      text: t('readers'),
+      icon: 'eye',
+      testid: 'action-readers',
+      run: () => ctx.showPanel({ kind: 'readers', seq }),
+    });
+  if (mine || place.info?.admin)
+    entries.push({ text: t('recall'), icon: 'undo', danger: true, testid: 'action-recall', run: () => void recall() });
   return entries;
 }

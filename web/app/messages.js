@@ -38,7 +38,12 @@ export function messagesView(ctx, scope, timeline, { reply }) {
   const list = h('ol', { class: 'messages', testid: 'messages', attrs: { role: 'log', 'aria-live': 'polite' } });
   const scroller = h('div', { class: 'scroller', testid: 'scroller', attrs: { tabindex: 0 } }, list);
   const unseen = h('span', { class: 'badge', attrs: { hidden: true } });
-  const jump = h('button', { class: 'jump', label: t('jump_down'), testid: 'jump', attrs: { hidden: true }, on: { click: () => toEnd(true) } }, icon('down'), unseen);
+  const jump = h(
+    'button',
+    { class: 'jump', label: t('jump_down'), testid: 'jump', attrs: { hidden: true }, on: { click: () => toEnd(true) } },
+    icon('down'),
+    unseen,
+  );
   const item = client.list.get(conversation);
   /** Where "new messages" begins: fixed while the conversation is open. @type {number|null} */
   let readBefore = item && item.unread > 0 ? item.read : null;
@@ -60,7 +65,8 @@ export function messagesView(ctx, scope, timeline, { reply }) {
     if (!opened && timeline.messages.length) {
       opened = true;
       const divider = list.querySelector('[data-testid="divider"]');
-      if (divider) scroller.scrollTop += divider.getBoundingClientRect().top - scroller.getBoundingClientRect().top - 80;
+      if (divider)
+        scroller.scrollTop += divider.getBoundingClientRect().top - scroller.getBoundingClientRect().top - 80;
       else toEnd();
       atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < AT_END_PX;
     } else if (atEnd) toEnd();
@@ -81,7 +87,11 @@ export function messagesView(ctx, scope, timeline, { reply }) {
       const before = messages[i - 1];
       const newDay = !before || dayKey(before.time) !== dayKey(message.time);
       if (newDay) result.push(dividerRow(`day ${dayKey(message.time)}`, 'day', day(message.time)));
-      const fresh = !divided && message.seq > /** @type {number} */ (readBefore) && message.sender !== ctx.me && message.kind !== 'notification';
+      const fresh =
+        !divided &&
+        message.seq > /** @type {number} */ (readBefore) &&
+        message.sender !== ctx.me &&
+        message.kind !== 'notification';
       if (fresh) {
         divided = true;
         result.push(dividerRow('new', 'divider', t('new_messages')));
@@ -145,11 +155,14 @@ export function messagesView(ctx, scope, timeline, { reply }) {
 
   // Read positions of others that came while this window was closed are known for the last message only.
   const askReaders = () => {
-    const mine = timeline.messages.findLast((message) => message.sender === ctx.me && message.kind !== 'notification' && !message.recalled);
+    const mine = timeline.messages.findLast(
+      (message) => message.sender === ctx.me && message.kind !== 'notification' && !message.recalled,
+    );
     if (!mine || isRoom(conversation) || peerOf(conversation, ctx.me) === ctx.me) return;
     void client.api.readers(conversation, mine.seq).then(
       ({ items }) => {
-        for (const { user, read } of items) client.receipts.take({ conversation, user, read: Math.max(read, mine.seq), delivered: 0 });
+        for (const { user, read } of items)
+          client.receipts.take({ conversation, user, read: Math.max(read, mine.seq), delivered: 0 });
       },
       () => {},
     );
@@ -161,12 +174,18 @@ export function messagesView(ctx, scope, timeline, { reply }) {
     client.on('timeline', (changed) => {
       if (changed !== conversation) return;
       // My own message goes to the end, wherever I was.
-      if (client.outbox.of(conversation).some((unsent) => unsent.state === 'queued' && Date.now() - unsent.created < 1000)) atEnd = true;
+      if (
+        client.outbox.of(conversation).some((unsent) => unsent.state === 'queued' && Date.now() - unsent.created < 1000)
+      )
+        atEnd = true;
       show();
     }),
     client.on('receipts', (changed) => changed === conversation && show()),
     client.on('people', show),
-    client.on('conversations', coalesced(() => !scope.ended && afterScroll())),
+    client.on(
+      'conversations',
+      coalesced(() => !scope.ended && afterScroll()),
+    ),
   );
   if (info) scope.add(info.on('changed', show));
   scope.listen(window, 'focus', () => afterScroll());
@@ -177,5 +196,13 @@ export function messagesView(ctx, scope, timeline, { reply }) {
 
 /** @param {Message|undefined} a @param {Message} b  the next one */
 function sameRun(a, b) {
-  return a !== undefined && a.sender === b.sender && a.kind !== 'notification' && b.kind !== 'notification' && !a.recalled && !b.recalled && b.time - a.time < RUN_MS;
+  return (
+    a !== undefined &&
+    a.sender === b.sender &&
+    a.kind !== 'notification' &&
+    b.kind !== 'notification' &&
+    !a.recalled &&
+    !b.recalled &&
+    b.time - a.time < RUN_MS
+  );
 }

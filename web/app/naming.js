@@ -40,7 +40,10 @@ function names(ctx, users, count) {
  */
 export function noticeText(ctx, { template, actor, users = [], count, text = '' }) {
   // Who comes by approval is in `users`, who comes alone may be the actor only.
-  const shown = template === 'group_joined' && !users.length ? [actor] : users.filter((user) => template !== 'group_created' || user !== actor);
+  const shown =
+    template === 'group_joined' && !users.length
+      ? [actor]
+      : users.filter((user) => template !== 'group_created' || user !== actor);
   let key = `notice_${template}`;
   if (template === 'group_created' && shown.length) key = 'notice_group_created_with';
   if (template === 'role_changed' && (text === 'admin' || text === 'member')) key = `notice_role_${text}`;
@@ -63,7 +66,8 @@ export function preview(ctx, item) {
   const { last } = item;
   if (!last) return '';
   if (last.recalled) return t('recalled_by', { name: capital(nameOrYou(ctx, last.sender)) });
-  if (last.kind === 'notification' || (item.conversation.startsWith('d:') && last.sender !== ctx.me)) return gist(ctx, last);
+  if (last.kind === 'notification' || (item.conversation.startsWith('d:') && last.sender !== ctx.me))
+    return gist(ctx, last);
   if (item.conversation.startsWith('d:') && peerOf(item.conversation, ctx.me) === ctx.me) return gist(ctx, last);
   return `${capital(nameOrYou(ctx, last.sender))}: ${gist(ctx, last)}`;
 }

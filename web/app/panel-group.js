@@ -46,8 +46,17 @@ export function groupPanel(ctx, scope, id) {
   };
   const invite = () => {
     const members = new Set(info.members.map(({ user }) => user));
-    const add = h('button', { class: 'button primary', text: t('invite'), testid: 'invite-send', attrs: { disabled: true } });
-    const people = pickPeople(ctx, (user) => !members.has(user), (count) => (add.disabled = count === 0));
+    const add = h('button', {
+      class: 'button primary',
+      text: t('invite'),
+      testid: 'invite-send',
+      attrs: { disabled: true },
+    });
+    const people = pickPeople(
+      ctx,
+      (user) => !members.has(user),
+      (count) => (add.disabled = count === 0),
+    );
     openDialog(
       t('invite'),
       (close) => {
@@ -55,7 +64,19 @@ export function groupPanel(ctx, scope, id) {
           add.disabled = true;
           void change(api.invite(id, people.picked())).then(close);
         });
-        return [h('div', { class: 'stack' }, people.element, h('div', { class: 'dialog-actions' }, h('button', { class: 'button', text: t('cancel'), on: { click: close } }), add))];
+        return [
+          h(
+            'div',
+            { class: 'stack' },
+            people.element,
+            h(
+              'div',
+              { class: 'dialog-actions' },
+              h('button', { class: 'button', text: t('cancel'), on: { click: close } }),
+              add,
+            ),
+          ),
+        ];
       },
       { testid: 'invite-dialog' },
     );
@@ -71,13 +92,32 @@ export function groupPanel(ctx, scope, id) {
   const rules = () => {
     const { group } = info;
     if (!group || !info.admin) return null;
-    const muted = h('input', { testid: 'group-muted', attrs: { type: 'checkbox' }, props: { checked: Boolean(group.muted) }, on: { change: () => void change(api.changeGroup(id, { muted: muted.checked })) } });
+    const muted = h('input', {
+      testid: 'group-muted',
+      attrs: { type: 'checkbox' },
+      props: { checked: Boolean(group.muted) },
+      on: { change: () => void change(api.changeGroup(id, { muted: muted.checked })) },
+    });
     const join = h(
       'select',
-      { class: 'field', testid: 'group-join', attrs: { 'aria-label': t('join_rule') }, on: { change: () => void change(api.changeGroup(id, { join: /** @type {JoinRule} */ (join.value) })) } },
-      ...[['open', t('join_open')], ['approval', t('join_approval')], ['invite', t('join_invite')]].map(([value, text]) => h('option', { text, attrs: { value, selected: value === group.join } })),
+      {
+        class: 'field',
+        testid: 'group-join',
+        attrs: { 'aria-label': t('join_rule') },
+        on: { change: () => void change(api.changeGroup(id, { join: /** @type {JoinRule} */ (join.value) })) },
+      },
+      ...[
+        ['open', t('join_open')],
+        ['approval', t('join_approval')],
+        ['invite', t('join_invite')],
+      ].map(([value, text]) => h('option', { text, attrs: { value, selected: value === group.join } })),
     );
-    return h('div', { class: 'settings-list' }, h('label', { class: 'setting' }, h('span', { text: t('mute_all') }), muted), h('label', { class: 'setting' }, h('span', { text: t('join_rule') }), join));
+    return h(
+      'div',
+      { class: 'settings-list' },
+      h('label', { class: 'setting' }, h('span', { text: t('mute_all') }), muted),
+      h('label', { class: 'setting' }, h('span', { text: t('join_rule') }), join),
+    );
   };
 
   const show = coalesced(() => {
@@ -85,20 +125,43 @@ export function groupPanel(ctx, scope, id) {
     const { group, members } = info;
     if (!group) return fill(element, h('p', { class: 'hint', text: t('loading') }));
     /** @param {string} text @param {Parameters<typeof icon>[0]} name @param {() => void} run @param {string} testid @param {boolean} [danger] */
-    const action = (text, name, run, testid, danger) => h('button', { class: danger ? 'action danger' : 'action', testid, on: { click: run } }, icon(name), h('span', { text }));
-    const edit = (/** @type {() => void} */ run, /** @type {string} */ testid) => (info.admin ? h('button', { class: 'icon-button small', label: t('edit'), testid, on: { click: run } }, icon('edit')) : null);
+    const action = (text, name, run, testid, danger) =>
+      h(
+        'button',
+        { class: danger ? 'action danger' : 'action', testid, on: { click: run } },
+        icon(name),
+        h('span', { text }),
+      );
+    const edit = (/** @type {() => void} */ run, /** @type {string} */ testid) =>
+      info.admin
+        ? h('button', { class: 'icon-button small', label: t('edit'), testid, on: { click: run } }, icon('edit'))
+        : null;
     fill(
       element,
       h(
         'div',
         { class: 'card' },
         avatar(group.conversation, group.name, { size: 'large' }),
-        h('div', { class: 'card-title' }, h('h3', { text: group.name, testid: 'group-title' }), edit(() => void rename(), 'group-rename')),
+        h(
+          'div',
+          { class: 'card-title' },
+          h('h3', { text: group.name, testid: 'group-title' }),
+          edit(() => void rename(), 'group-rename'),
+        ),
         h('p', { class: 'muted small', text: counted('member', 'members_count', group.members) }),
       ),
       section(
         t('announcement'),
-        h('div', { class: 'announcement' }, h('p', { class: group.announcement ? 'pre' : 'pre muted', text: group.announcement || t('no_announcement'), testid: 'group-announcement' }), edit(() => void announce(), 'group-announce')),
+        h(
+          'div',
+          { class: 'announcement' },
+          h('p', {
+            class: group.announcement ? 'pre' : 'pre muted',
+            text: group.announcement || t('no_announcement'),
+            testid: 'group-announcement',
+          }),
+          edit(() => void announce(), 'group-announce'),
+        ),
       ),
       rules(),
       info.admin ? requests : null,
@@ -112,7 +175,9 @@ export function groupPanel(ctx, scope, id) {
         { class: 'actions' },
         action(t('my_alias'), 'edit', () => void alias(), 'group-alias'),
         action(t('leave_group'), 'door', () => void leave(), 'group-leave', true),
-        info.me?.role === 'owner' ? action(t('dissolve_group'), 'trash', () => void dissolve(), 'group-dissolve', true) : null,
+        info.me?.role === 'owner'
+          ? action(t('dissolve_group'), 'trash', () => void dissolve(), 'group-dissolve', true)
+          : null,
       ),
     );
   });

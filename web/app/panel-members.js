@@ -27,19 +27,36 @@ const MUTE_MS = 3_600_000;
  */
 export function memberRows(ctx, info, id, members, change) {
   const { people } = ctx.client;
-  const sorted = [...members].sort((a, b) => RANK[a.role] - RANK[b.role] || info.name(a.user).localeCompare(info.name(b.user)));
+  const sorted = [...members].sort(
+    (a, b) => RANK[a.role] - RANK[b.role] || info.name(a.user).localeCompare(info.name(b.user)),
+  );
   return sorted.map((member) => {
     const { user, role } = member;
     const entries = memberActions(ctx, info, id, member, change);
-    const more = h('button', { class: 'icon-button small', label: t('more'), testid: 'member-menu', on: { click: () => openMenu(below(more), entries) } }, icon('more'));
+    const more = h(
+      'button',
+      {
+        class: 'icon-button small',
+        label: t('more'),
+        testid: 'member-menu',
+        on: { click: () => openMenu(below(more), entries) },
+      },
+      icon('more'),
+    );
     return entryRow({
-      picture: avatar(user, info.name(user), { url: people.profile(user)?.avatar, online: user !== ctx.me && people.presence(user)?.online }),
+      picture: avatar(user, info.name(user), {
+        url: people.profile(user)?.avatar,
+        online: user !== ctx.me && people.presence(user)?.online,
+      }),
       title: user === ctx.me ? `${info.name(user)} (${t('you')})` : info.name(user),
       line: [user, muted(member) ? t('muted') : ''].filter(Boolean).join(' · '),
       testid: 'member',
       id: user,
       run: () => ctx.showPanel({ kind: 'person', user }),
-      actions: [role === 'member' ? null : h('span', { class: `tag ${role}`, text: t(`role_${role}`), testid: 'role' }), entries.length ? more : null],
+      actions: [
+        role === 'member' ? null : h('span', { class: `tag ${role}`, text: t(`role_${role}`), testid: 'role' }),
+        entries.length ? more : null,
+      ],
     });
   });
 }
@@ -67,16 +84,27 @@ function memberActions(ctx, info, id, member, change) {
     if (await confirmed(t('kick_confirm', { name }), t('kick'))) await change(api.removeMember(id, user));
   };
   const transfer = async () => {
-    if (await confirmed(t('transfer_confirm', { name }), t('transfer'))) await change(api.changeMember(id, user, { role: 'owner' }));
+    if (await confirmed(t('transfer_confirm', { name }), t('transfer')))
+      await change(api.changeMember(id, user, { role: 'owner' }));
   };
   /** @type {Entry[]} */
   const entries = [];
   if (mine === 'owner') {
     const admin = role === 'admin';
-    entries.push({ text: admin ? t('make_member') : t('make_admin'), icon: 'person', testid: 'member-role', run: () => void change(api.changeMember(id, user, { role: admin ? 'member' : 'admin' })) });
+    entries.push({
+      text: admin ? t('make_member') : t('make_admin'),
+      icon: 'person',
+      testid: 'member-role',
+      run: () => void change(api.changeMember(id, user, { role: admin ? 'member' : 'admin' })),
+    });
     entries.push({ text: t('transfer'), icon: 'retry', testid: 'member-transfer', run: () => void transfer() });
   }
-  entries.push({ text: muted(member) ? t('unmute_member') : t('mute_member'), icon: 'bell_off', testid: 'member-mute', run: () => void change(api.changeMember(id, user, { muted_until: muted(member) ? 0 : Date.now() + MUTE_MS })) });
+  entries.push({
+    text: muted(member) ? t('unmute_member') : t('mute_member'),
+    icon: 'bell_off',
+    testid: 'member-mute',
+    run: () => void change(api.changeMember(id, user, { muted_until: muted(member) ? 0 : Date.now() + MUTE_MS })),
+  });
   entries.push({ text: t('kick'), icon: 'door', danger: true, testid: 'member-kick', run: () => void kick() });
   return entries;
 }
@@ -113,8 +141,18 @@ export function joinRequests(ctx, scope, info, id) {
         testid: 'join-request',
         id: user,
         actions: [
-          h('button', { class: 'button small primary', text: t('accept'), testid: 'join-accept', on: { click: () => void answer(request, 'accept') } }),
-          h('button', { class: 'button small', text: t('reject'), testid: 'join-reject', on: { click: () => void answer(request, 'reject') } }),
+          h('button', {
+            class: 'button small primary',
+            text: t('accept'),
+            testid: 'join-accept',
+            on: { click: () => void answer(request, 'accept') },
+          }),
+          h('button', {
+            class: 'button small',
+            text: t('reject'),
+            testid: 'join-reject',
+            on: { click: () => void answer(request, 'reject') },
+          }),
         ],
       }),
     );

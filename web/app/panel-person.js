@@ -46,7 +46,13 @@ export function personPanel(ctx, scope, user) {
     const conversation = ctx.opened() ?? '';
     const here = peerOf(conversation, ctx.me) === user;
     /** @param {string} text @param {Parameters<typeof icon>[0]} name @param {() => void} run @param {string} testid @param {boolean} [danger] */
-    const action = (text, name, run, testid, danger) => h('button', { class: danger ? 'action danger' : 'action', testid, on: { click: run } }, icon(name), h('span', { text }));
+    const action = (text, name, run, testid, danger) =>
+      h(
+        'button',
+        { class: danger ? 'action danger' : 'action', testid, on: { click: run } },
+        icon(name),
+        h('span', { text }),
+      );
     fill(
       element,
       h(
@@ -54,8 +60,13 @@ export function personPanel(ctx, scope, user) {
         { class: 'card' },
         avatar(user, people.name(user), { size: 'large', url: profile?.avatar, online: presence?.online }),
         h('h3', { text: people.name(user), testid: 'person-name' }),
-        h('p', { class: 'muted small', text: profile && profile.name !== people.name(user) ? `${profile.name} · ${user}` : user }),
-        user === ctx.me ? null : h('p', { class: 'muted small', text: presence?.online ? t('online') : lastSeen(presence?.last_seen) }),
+        h('p', {
+          class: 'muted small',
+          text: profile && profile.name !== people.name(user) ? `${profile.name} · ${user}` : user,
+        }),
+        user === ctx.me
+          ? null
+          : h('p', { class: 'muted small', text: presence?.online ? t('online') : lastSeen(presence?.last_seen) }),
       ),
       user === ctx.me
         ? null
@@ -63,8 +74,17 @@ export function personPanel(ctx, scope, user) {
             'div',
             { class: 'actions' },
             here ? null : action(t('message'), 'chat', () => ctx.openDirect(user), 'person-message'),
-            groupOf(conversation) ? action(`@${people.name(user)}`, 'megaphone', () => ctx.shell.emit('mention', { conversation, user }), 'person-mention') : null,
-            friend ? action(t('remark'), 'edit', () => void remark(), 'person-remark') : action(t('add_friend'), 'person_plus', () => void requestFriend(ctx, user, ''), 'person-add'),
+            groupOf(conversation)
+              ? action(
+                  `@${people.name(user)}`,
+                  'megaphone',
+                  () => ctx.shell.emit('mention', { conversation, user }),
+                  'person-mention',
+                )
+              : null,
+            friend
+              ? action(t('remark'), 'edit', () => void remark(), 'person-remark')
+              : action(t('add_friend'), 'person_plus', () => void requestFriend(ctx, user, ''), 'person-add'),
             action(blocked ? t('unblock') : t('block'), 'block', () => void block(), 'person-block', !blocked),
             friend ? action(t('remove_friend'), 'trash', () => void unfriend(), 'person-unfriend', true) : null,
           ),

@@ -24,7 +24,9 @@ export function readersPanel(ctx, scope, conversation, seq) {
   let readers = null;
   const ask = coalesced(async () => {
     try {
-      readers = (await allPages((cursor) => api.readers(conversation, seq, cursor), 500)).filter(({ user }) => user !== ctx.me);
+      readers = (await allPages((cursor) => api.readers(conversation, seq, cursor), 500)).filter(
+        ({ user }) => user !== ctx.me,
+      );
       show();
     } catch (error) {
       fill(list, h('li', { class: 'hint', text: errorText(error) }));
@@ -32,7 +34,15 @@ export function readersPanel(ctx, scope, conversation, seq) {
   });
   const show = coalesced(() => {
     if (scope.ended || !readers) return;
-    const rows = readers.map(({ user }) => entryRow({ picture: avatar(user, people.name(user), { url: people.profile(user)?.avatar }), title: people.name(user), line: user, testid: 'reader', id: user }));
+    const rows = readers.map(({ user }) =>
+      entryRow({
+        picture: avatar(user, people.name(user), { url: people.profile(user)?.avatar }),
+        title: people.name(user),
+        line: user,
+        testid: 'reader',
+        id: user,
+      }),
+    );
     fill(list, ...(rows.length ? rows : [h('li', { class: 'hint', text: t('no_readers') })]));
   });
   let known = receipts.readers(conversation, seq, ctx.me);

@@ -26,7 +26,24 @@ export function panelView(ctx, scope, conversation, panel) {
     title = t('group_info');
     fill(body, groupPanel(ctx, scope, group));
   } else {
-    fill(body, personPanel(ctx, scope, panel.kind === 'person' ? panel.user : (peerOf(conversation, ctx.me) ?? ctx.me)));
+    fill(
+      body,
+      personPanel(ctx, scope, panel.kind === 'person' ? panel.user : (peerOf(conversation, ctx.me) ?? ctx.me)),
+    );
   }
-  return h('div', { class: 'panel-frame', attrs: { role: 'complementary', 'aria-label': title } }, h('header', { class: 'panel-head' }, h('button', { class: 'icon-button', label: t('close'), testid: 'panel-close', on: { click: () => ctx.showPanel(null) } }, icon('close')), h('h2', { text: title })), body);
+  return h(
+    'div',
+    { class: 'panel-frame', attrs: { role: 'complementary', 'aria-label': title } },
+    h(
+      'header',
+      { class: 'panel-head' },
+      h(
+        'button',
+        { class: 'icon-button', label: t('close'), testid: 'panel-close', on: { click: () => ctx.showPanel(null) } },
+        icon('close'),
+      ),
+      h('h2', { text: title }),
+    ),
+    body,
+  );
 }

@@ -16,19 +16,43 @@ export function pickPeople(ctx, offered, onChange) {
   /** @type {Set<string>} */
   const picked = new Set();
   const list = h('ul', { class: 'rows tall', testid: 'pick-list', attrs: { 'aria-label': t('pick_members') } });
-  const filter = h('input', { class: 'field', attrs: { type: 'search', placeholder: t('pick_members'), 'aria-label': t('pick_members') }, on: { input: () => show() } });
+  const filter = h('input', {
+    class: 'field',
+    attrs: { type: 'search', placeholder: t('pick_members'), 'aria-label': t('pick_members') },
+    on: { input: () => show() },
+  });
   const show = () => {
     const low = filter.value.trim().toLowerCase();
-    const friends = people.friends().filter(({ user }) => offered(user) && `${people.name(user)} ${user}`.toLowerCase().includes(low));
+    const friends = people
+      .friends()
+      .filter(({ user }) => offered(user) && `${people.name(user)} ${user}`.toLowerCase().includes(low));
     const rows = friends.map(({ user }) => {
       const box = h('input', {
         attrs: { type: 'checkbox' },
         props: { checked: picked.has(user) },
         on: { change: () => (box.checked ? picked.add(user) : picked.delete(user), onChange(picked.size)) },
       });
-      return h('li', null, h('label', { class: 'row', testid: 'pick-row', attrs: { 'data-id': user } }, avatar(user, people.name(user)), h('span', { class: 'row-text' }, h('span', { class: 'row-title', text: people.name(user) }), h('span', { class: 'row-preview', text: user })), box));
+      return h(
+        'li',
+        null,
+        h(
+          'label',
+          { class: 'row', testid: 'pick-row', attrs: { 'data-id': user } },
+          avatar(user, people.name(user)),
+          h(
+            'span',
+            { class: 'row-text' },
+            h('span', { class: 'row-title', text: people.name(user) }),
+            h('span', { class: 'row-preview', text: user }),
+          ),
+          box,
+        ),
+      );
     });
-    fill(list, ...(rows.length ? rows : [h('li', { class: 'hint', text: low ? t('nothing_found') : t('no_friends_yet') })]));
+    fill(
+      list,
+      ...(rows.length ? rows : [h('li', { class: 'hint', text: low ? t('nothing_found') : t('no_friends_yet') })]),
+    );
   };
   void people.refreshFriends().then(show, () => {});
   show();

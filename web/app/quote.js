@@ -29,7 +29,9 @@ export function quote(ctx, timeline, seq) {
       h(
         'button',
         { class: message ? `quote edge-${colour(message.sender)}` : 'quote', testid: 'quote', on: { click: open } },
-        name ? h('span', { class: message ? `quote-name ink-${colour(message.sender)}` : 'quote-name', text: name }) : null,
+        name
+          ? h('span', { class: message ? `quote-name ink-${colour(message.sender)}` : 'quote-name', text: name })
+          : null,
         h('span', { class: 'quote-text', text: line }),
       ),
   };

@@ -22,7 +22,18 @@ export function rail(ctx, scope) {
   const me = h('span', { class: 'rail-me', testid: 'me', title: ctx.me });
   const buttons = TABS.map(({ tab, icon: name }) => {
     const badge = h('span', { class: 'badge', testid: `badge-${tab}`, attrs: { hidden: true } });
-    const button = h('button', { class: 'rail-button', label: t(tab), testid: `tab-${tab}`, on: { click: () => (ctx.open(innerWidth < 760 ? null : ctx.opened()), ctx.showTab(tab)) } }, icon(name), badge, h('span', { class: 'rail-label', text: t(tab) }));
+    const button = h(
+      'button',
+      {
+        class: 'rail-button',
+        label: t(tab),
+        testid: `tab-${tab}`,
+        on: { click: () => (ctx.open(innerWidth < 760 ? null : ctx.opened()), ctx.showTab(tab)) },
+      },
+      icon(name),
+      badge,
+      h('span', { class: 'rail-label', text: t(tab) }),
+    );
     return { tab, button, badge };
   });
   /** @param {Tab} tab @param {number} count */
@@ -35,7 +46,10 @@ export function rail(ctx, scope) {
     const name = client.people.name(ctx.me);
     me.replaceChildren(avatar(ctx.me, name, { url: client.people.profile(ctx.me)?.avatar }));
     me.title = `${name} (${ctx.me})`;
-    count('chats', client.list.sorted().reduce((sum, item) => sum + (item.do_not_disturb ? 0 : item.unread), 0));
+    count(
+      'chats',
+      client.list.sorted().reduce((sum, item) => sum + (item.do_not_disturb ? 0 : item.unread), 0),
+    );
   });
   const requests = () =>
     void client.api.friendRequests().then(

@@ -22,7 +22,16 @@ function remember(ctx, rooms) {
 /** @param {Context} ctx @param {Room} room */
 async function enter(ctx, { conversation, title }) {
   await ctx.client.joinRoom(conversation);
-  ctx.client.list.place({ conversation, title, head: 0, rev: 0, incarnation: 0, read: 0, unread: 0, updated: Date.now() });
+  ctx.client.list.place({
+    conversation,
+    title,
+    head: 0,
+    rev: 0,
+    incarnation: 0,
+    read: 0,
+    unread: 0,
+    updated: Date.now(),
+  });
   remember(ctx, [...remembered(ctx).filter((room) => room.conversation !== conversation), { conversation, title }]);
 }
 
@@ -39,7 +48,10 @@ export function enterRooms(ctx, scope) {
 
 /** @param {Context} ctx @param {string} conversation */
 export async function leaveRoom(ctx, conversation) {
-  remember(ctx, remembered(ctx).filter((room) => room.conversation !== conversation));
+  remember(
+    ctx,
+    remembered(ctx).filter((room) => room.conversation !== conversation),
+  );
   await ctx.client.leaveRoom(conversation);
   ctx.client.list.remove({ conversation, removed: true, reason: 'left' });
   if (ctx.opened() === conversation) ctx.open(null);
@@ -47,8 +59,22 @@ export async function leaveRoom(ctx, conversation) {
 
 /** @param {Context} ctx */
 export function openRoomsDialog(ctx) {
-  const name = h('input', { class: 'field', testid: 'room-name', attrs: { placeholder: t('room_name'), 'aria-label': t('room_name'), required: true, maxlength: 64, autofocus: true } });
-  const id = h('input', { class: 'field', testid: 'room-id', attrs: { placeholder: t('room_id'), 'aria-label': t('room_id'), required: true, spellcheck: 'false' } });
+  const name = h('input', {
+    class: 'field',
+    testid: 'room-name',
+    attrs: {
+      placeholder: t('room_name'),
+      'aria-label': t('room_name'),
+      required: true,
+      maxlength: 64,
+      autofocus: true,
+    },
+  });
+  const id = h('input', {
+    class: 'field',
+    testid: 'room-id',
+    attrs: { placeholder: t('room_id'), 'aria-label': t('room_id'), required: true, spellcheck: 'false' },
+  });
   openDialog(
     t('rooms'),
     (close) => {
@@ -73,8 +99,23 @@ export function openRoomsDialog(ctx) {
       };
       return [
         h('p', { class: 'muted small', text: t('rooms_hint') }),
-        h('form', { class: 'inline', on: { submit: create } }, name, h('button', { class: 'button primary', text: t('create_room'), testid: 'room-create', attrs: { type: 'submit' } })),
-        h('form', { class: 'inline', on: { submit: join } }, id, h('button', { class: 'button', text: t('join_room'), testid: 'room-join', attrs: { type: 'submit' } })),
+        h(
+          'form',
+          { class: 'inline', on: { submit: create } },
+          name,
+          h('button', {
+            class: 'button primary',
+            text: t('create_room'),
+            testid: 'room-create',
+            attrs: { type: 'submit' },
+          }),
+        ),
+        h(
+          'form',
+          { class: 'inline', on: { submit: join } },
+          id,
+          h('button', { class: 'button', text: t('join_room'), testid: 'room-join', attrs: { type: 'submit' } }),
+        ),
       ];
     },
     { testid: 'rooms-dialog' },

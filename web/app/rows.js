@@ -20,11 +20,20 @@ export function entryRow({ picture, title, line, testid, id, run, actions = [] }
       class: run ? 'row' : 'row still',
       testid,
       attrs: { tabindex: run ? 0 : null, 'data-id': id },
-      on: run ? { click: run, keydown: (event) => event.key === 'Enter' && event.target === event.currentTarget && run() } : {},
+      on: run
+        ? { click: run, keydown: (event) => event.key === 'Enter' && event.target === event.currentTarget && run() }
+        : {},
     },
     picture,
-    h('div', { class: 'row-text' }, h('span', { class: 'row-title', text: title }), line ? h('span', { class: 'row-preview', text: line }) : null),
-    actions.length ? h('div', { class: 'row-actions', on: { click: (event) => event.stopPropagation() } }, ...actions) : null,
+    h(
+      'div',
+      { class: 'row-text' },
+      h('span', { class: 'row-title', text: title }),
+      line ? h('span', { class: 'row-preview', text: line }) : null,
+    ),
+    actions.length
+      ? h('div', { class: 'row-actions', on: { click: (event) => event.stopPropagation() } }, ...actions)
+      : null,
   );
 }
 

@@ -34,17 +34,35 @@ export function searchResults(ctx, scope, query, done) {
   const chatRows = chats.slice(0, 20).map((item) => {
     const title = titleOf(ctx, item);
     const picture = avatar(peerOf(item.conversation, ctx.me) ?? item.conversation, title);
-    return entryRow({ picture, title, testid: 'found-chat', id: item.conversation, run: () => (ctx.open(item.conversation), done()) });
+    return entryRow({
+      picture,
+      title,
+      testid: 'found-chat',
+      id: item.conversation,
+      run: () => (ctx.open(item.conversation), done()),
+    });
   });
   const listed = new Set(chats.map((item) => peerOf(item.conversation, ctx.me)));
-  const friends = people.friends().filter((friend) => !listed.has(friend.user) && fits(friend.user, friend.name, friend.remark ?? ''));
+  const friends = people
+    .friends()
+    .filter((friend) => !listed.has(friend.user) && fits(friend.user, friend.name, friend.remark ?? ''));
   const friendRows = friends.slice(0, 20).map(({ user }) => {
     const title = people.name(user);
-    return entryRow({ picture: avatar(user, title), title, line: user, testid: 'found-friend', id: user, run: () => (ctx.openDirect(user), done()) });
+    return entryRow({
+      picture: avatar(user, title),
+      title,
+      line: user,
+      testid: 'found-friend',
+      id: user,
+      run: () => (ctx.openDirect(user), done()),
+    });
   });
 
   const ask = async () => {
-    const [users, groups] = await Promise.all([api.searchUsers(query).catch(() => ({ items: [] })), api.searchGroups(query).catch(() => ({ items: [] }))]);
+    const [users, groups] = await Promise.all([
+      api.searchUsers(query).catch(() => ({ items: [] })),
+      api.searchGroups(query).catch(() => ({ items: [] })),
+    ]);
     if (scope.ended) return;
     const strangers = users.items.filter(({ user }) => user !== ctx.me && !people.isFriend(user));
     const others = groups.items.filter(({ conversation }) => !list.get(conversation));
@@ -57,7 +75,14 @@ export function searchResults(ctx, scope, query, done) {
         testid: 'found-user',
         id: user,
         run: () => (ctx.openDirect(user), done()),
-        actions: [h('button', { class: 'button small', text: t('add_friend'), testid: 'found-user-add', on: { click: () => void requestFriend(ctx, user, '') } })],
+        actions: [
+          h('button', {
+            class: 'button small',
+            text: t('add_friend'),
+            testid: 'found-user-add',
+            on: { click: () => void requestFriend(ctx, user, '') },
+          }),
+        ],
       }),
     );
     /** @param {string} group */
@@ -74,7 +99,17 @@ export function searchResults(ctx, scope, query, done) {
         line: t('members_count', { count: group.members }),
         testid: 'found-group',
         id: group.group,
-        actions: group.join === 'invite' ? [] : [h('button', { class: 'button small', text: t('join'), testid: 'found-group-join', on: { click: () => void join(group.group) } })],
+        actions:
+          group.join === 'invite'
+            ? []
+            : [
+                h('button', {
+                  class: 'button small',
+                  text: t('join'),
+                  testid: 'found-group-join',
+                  on: { click: () => void join(group.group) },
+                }),
+              ],
       }),
     );
     const nothing = !chatRows.length && !friendRows.length && !userRows.length && !groupRows.length;

@@ -42,7 +42,22 @@ export function settingsView(ctx, scope) {
       appearance(ctx),
       devices(ctx, scope),
       blocked(ctx, scope),
-      h('div', { class: 'actions' }, h('button', { class: 'action', testid: 'switch-account', on: { click: switchAccount } }, icon('person'), h('span', { text: t('switch_account') })), h('button', { class: 'action danger', testid: 'sign-out', on: { click: () => void signOut() } }, icon('door'), h('span', { text: t('sign_out') }))),
+      h(
+        'div',
+        { class: 'actions' },
+        h(
+          'button',
+          { class: 'action', testid: 'switch-account', on: { click: switchAccount } },
+          icon('person'),
+          h('span', { text: t('switch_account') }),
+        ),
+        h(
+          'button',
+          { class: 'action danger', testid: 'sign-out', on: { click: () => void signOut() } },
+          icon('door'),
+          h('span', { text: t('sign_out') }),
+        ),
+      ),
     ),
   ];
 }
@@ -61,7 +76,16 @@ function profile(ctx, scope) {
     fill(
       element,
       avatar(ctx.me, name, { size: 'large', url: people.profile(ctx.me)?.avatar }),
-      h('div', { class: 'card-title' }, h('h3', { text: name, testid: 'my-name' }), h('button', { class: 'icon-button small', label: t('edit'), testid: 'my-name-edit', on: { click: () => void edit() } }, icon('edit'))),
+      h(
+        'div',
+        { class: 'card-title' },
+        h('h3', { text: name, testid: 'my-name' }),
+        h(
+          'button',
+          { class: 'icon-button small', label: t('edit'), testid: 'my-name-edit', on: { click: () => void edit() } },
+          icon('edit'),
+        ),
+      ),
       h('p', { class: 'muted small', text: ctx.me }),
     );
   });
@@ -79,7 +103,12 @@ function appearance(ctx) {
   const setting = (label, testid, value, options, choose) => {
     const select = h(
       'select',
-      { class: 'field', testid, attrs: { 'aria-label': label }, on: { change: () => choose(/** @type {T} */ (select.value)) } },
+      {
+        class: 'field',
+        testid,
+        attrs: { 'aria-label': label },
+        on: { change: () => choose(/** @type {T} */ (select.value)) },
+      },
       ...options.map(([key, text]) => h('option', { text, attrs: { value: key, selected: key === value } })),
     );
     return h('label', { class: 'setting' }, h('span', { text: label }), select);
@@ -87,8 +116,27 @@ function appearance(ctx) {
   return h(
     'div',
     { class: 'settings-list' },
-    setting(t('language'), 'language', language(), /** @type {[Language, string][]} */ ([['en', 'English'], ['zh', '中文']]), (value) => (setLanguage(value), ctx.shell.emit('language', null))),
-    setting(t('theme'), 'theme', theme(), /** @type {[Theme, string][]} */ ([['system', t('theme_system')], ['light', t('theme_light')], ['dark', t('theme_dark')]]), setTheme),
+    setting(
+      t('language'),
+      'language',
+      language(),
+      /** @type {[Language, string][]} */ ([
+        ['en', 'English'],
+        ['zh', '中文'],
+      ]),
+      (value) => (setLanguage(value), ctx.shell.emit('language', null)),
+    ),
+    setting(
+      t('theme'),
+      'theme',
+      theme(),
+      /** @type {[Theme, string][]} */ ([
+        ['system', t('theme_system')],
+        ['light', t('theme_light')],
+        ['dark', t('theme_dark')],
+      ]),
+      setTheme,
+    ),
   );
 }
 
@@ -101,7 +149,12 @@ function devices(ctx, scope) {
     if (scope.ended) return;
     const rows = items.map(({ id, terminal, last_seen, current }) => {
       const key = `terminal_${terminal}`;
-      const end = h('button', { class: 'button small', text: t('end_session'), testid: 'session-end', on: { click: () => void attempt(api.endSession(id)).then(show) } });
+      const end = h('button', {
+        class: 'button small',
+        text: t('end_session'),
+        testid: 'session-end',
+        on: { click: () => void attempt(api.endSession(id)).then(show) },
+      });
       return entryRow({
         picture: h('span', { class: 'avatar plain' }, icon('device')),
         title: isText(key) ? t(key) : terminal,
@@ -135,7 +188,14 @@ function blocked(ctx, scope) {
         line: user,
         testid: 'blocked',
         id: user,
-        actions: [h('button', { class: 'button small', text: t('unblock'), testid: 'unblock', on: { click: () => void attempt(api.unblock(user)).then(ask) } })],
+        actions: [
+          h('button', {
+            class: 'button small',
+            text: t('unblock'),
+            testid: 'unblock',
+            on: { click: () => void attempt(api.unblock(user)).then(ask) },
+          }),
+        ],
       }),
     );
     fill(list, ...(rows.length ? rows : [h('li', { class: 'hint', text: t('nobody_blocked') })]));

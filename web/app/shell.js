@@ -50,7 +50,16 @@ export function openShell(host, client) {
       },
       openDirect: (user) => {
         const conversation = directConversation(client.user, user);
-        client.list.place({ conversation, title: user, head: 0, rev: 0, incarnation: 0, read: 0, unread: 0, updated: Date.now() });
+        client.list.place({
+          conversation,
+          title: user,
+          head: 0,
+          rev: 0,
+          incarnation: 0,
+          read: 0,
+          unread: 0,
+          updated: Date.now(),
+        });
         ctx.open(conversation);
       },
       showPanel: (panel) => {
@@ -92,7 +101,8 @@ export function openShell(host, client) {
     titleBadge(ctx, scope);
     enterRooms(ctx, scope);
     // The session may have ended before there was anybody to hear of it.
-    if (client.connection.state === 'signed_out' || client.connection.state === 'kicked') return ctx.leave(client.connection.state);
+    if (client.connection.state === 'signed_out' || client.connection.state === 'kicked')
+      return ctx.leave(client.connection.state);
 
     ctx.showTab('chats');
     const [user, last] = JSON.parse(sessionStorage.getItem(OPENED) ?? '[null,null]');
@@ -130,7 +140,11 @@ function drawer(ctx, scope, root) {
         chat?.end();
         chat = new Scope();
         if (conversation) fill(main, chatView(ctx, chat, conversation));
-        else fill(main, h('div', { class: 'empty', testid: 'nothing-open' }, icon('chat'), h('p', { text: t('pick_chat') })));
+        else
+          fill(
+            main,
+            h('div', { class: 'empty', testid: 'nothing-open' }, icon('chat'), h('p', { text: t('pick_chat') })),
+          );
       }),
       ctx.shell.on('panel', (what) => {
         panel?.end();
@@ -167,4 +181,3 @@ function titleBadge(ctx, scope) {
   scope.add(ctx.client.on('conversations', show));
   show();
 }
-

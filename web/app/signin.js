@@ -15,7 +15,16 @@ export function signInForm(host, sessions, notice) {
   return new Promise((resolve) => {
     let signingUp = false;
     const show = () => {
-      host.replaceChildren(form({ sessions, notice, signingUp, done: resolve, toggle: () => ((signingUp = !signingUp), show()), redraw: show }));
+      host.replaceChildren(
+        form({
+          sessions,
+          notice,
+          signingUp,
+          done: resolve,
+          toggle: () => ((signingUp = !signingUp), show()),
+          redraw: show,
+        }),
+      );
       host.querySelector('input')?.focus();
     };
     show();
@@ -35,16 +44,42 @@ function form({ sessions, notice, signingUp, done, toggle, redraw }) {
   const user = h('input', {
     class: 'field',
     testid: 'sign-in-user',
-    attrs: { id: 'sign-in-user', name: 'username', autocomplete: 'username', autocapitalize: 'none', spellcheck: 'false', required: true, maxlength: 64, pattern: '[A-Za-z0-9_.@\\-]+', title: t('user_id_hint') },
+    attrs: {
+      id: 'sign-in-user',
+      name: 'username',
+      autocomplete: 'username',
+      autocapitalize: 'none',
+      spellcheck: 'false',
+      required: true,
+      maxlength: 64,
+      pattern: '[A-Za-z0-9_.@\\-]+',
+      title: t('user_id_hint'),
+    },
   });
-  const name = h('input', { class: 'field', testid: 'sign-up-name', attrs: { id: 'sign-up-name', name: 'name', autocomplete: 'nickname', maxlength: 64 } });
+  const name = h('input', {
+    class: 'field',
+    testid: 'sign-up-name',
+    attrs: { id: 'sign-up-name', name: 'name', autocomplete: 'nickname', maxlength: 64 },
+  });
   const password = h('input', {
     class: 'field',
     testid: 'sign-in-password',
-    attrs: { id: 'sign-in-password', name: 'password', type: 'password', autocomplete: signingUp ? 'new-password' : 'current-password', required: true, maxlength: 128 },
+    attrs: {
+      id: 'sign-in-password',
+      name: 'password',
+      type: 'password',
+      autocomplete: signingUp ? 'new-password' : 'current-password',
+      required: true,
+      maxlength: 128,
+    },
   });
   const error = h('p', { class: 'form-error', testid: 'sign-in-error', attrs: { role: 'alert' } });
-  const submit = h('button', { class: 'button primary wide', text: signingUp ? t('sign_up') : t('sign_in'), testid: 'sign-in-submit', attrs: { type: 'submit' } });
+  const submit = h('button', {
+    class: 'button primary wide',
+    text: signingUp ? t('sign_up') : t('sign_in'),
+    testid: 'sign-in-submit',
+    attrs: { type: 'submit' },
+  });
   /** @param {Event} event */
   const go = async (event) => {
     event.preventDefault();
@@ -52,7 +87,11 @@ function form({ sessions, notice, signingUp, done, toggle, redraw }) {
     error.textContent = '';
     try {
       const id = user.value.trim();
-      done(signingUp ? await sessions.signUp(id, password.value, name.value.trim() || id) : await sessions.signIn(id, password.value));
+      done(
+        signingUp
+          ? await sessions.signUp(id, password.value, name.value.trim() || id)
+          : await sessions.signIn(id, password.value),
+      );
     } catch (failure) {
       error.textContent = errorText(failure);
       submit.disabled = false;
@@ -80,11 +119,33 @@ function form({ sessions, notice, signingUp, done, toggle, redraw }) {
         password,
         error,
         submit,
-        h('button', { class: 'link', text: signingUp ? t('to_sign_in') : t('to_sign_up'), testid: 'sign-in-toggle', on: { click: toggle } }),
+        h('button', {
+          class: 'link',
+          text: signingUp ? t('to_sign_in') : t('to_sign_up'),
+          testid: 'sign-in-toggle',
+          on: { click: toggle },
+        }),
       ),
-      ...(signingUp ? [] : sessions.accounts().map((account) => h('button', { class: 'button wide', text: t('continue_as', { user: account }), testid: 'continue', attrs: { 'data-id': account }, on: { click: () => done(account) } }))),
+      ...(signingUp
+        ? []
+        : sessions
+            .accounts()
+            .map((account) =>
+              h('button', {
+                class: 'button wide',
+                text: t('continue_as', { user: account }),
+                testid: 'continue',
+                attrs: { 'data-id': account },
+                on: { click: () => done(account) },
+              }),
+            )),
       local && !signingUp ? h('p', { class: 'muted small', text: t('local_hint') }) : null,
-      h('button', { class: 'link small', text: other === 'zh' ? '中文' : 'English', testid: 'sign-in-language', on: { click: () => (setLanguage(other), redraw()) } }),
+      h('button', {
+        class: 'link small',
+        text: other === 'zh' ? '中文' : 'English',
+        testid: 'sign-in-language',
+        on: { click: () => (setLanguage(other), redraw()) },
+      }),
     ),
   );
 }

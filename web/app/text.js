@@ -27,9 +27,14 @@ function mentioned(text, mentions) {
   let best = { at: -1, token: '', mine: false };
   for (const { token, mine } of mentions) {
     const at = text.indexOf(token);
-    if (at >= 0 && (best.at < 0 || at < best.at || (at === best.at && token.length > best.token.length))) best = { at, token, mine };
+    if (at >= 0 && (best.at < 0 || at < best.at || (at === best.at && token.length > best.token.length)))
+      best = { at, token, mine };
   }
   if (best.at < 0) return text ? [text] : [];
   const mark = h('span', { class: best.mine ? 'mention mine' : 'mention', text: best.token, testid: 'mention' });
-  return [...(best.at ? [text.slice(0, best.at)] : []), mark, ...mentioned(text.slice(best.at + best.token.length), mentions)];
+  return [
+    ...(best.at ? [text.slice(0, best.at)] : []),
+    mark,
+    ...mentioned(text.slice(best.at + best.token.length), mentions),
+  ];
 }

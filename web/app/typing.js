@@ -35,7 +35,9 @@ class Typists extends Emitter {
     const users = [...(this.#typing.get(conversation)?.keys() ?? [])];
     if (!users.length) return null;
     if (peerOf(conversation, this.#ctx.me)) return t('typing');
-    return users.length === 1 ? t('typing_one', { name: this.#ctx.client.people.name(users[0]) }) : t('typing_many', { count: users.length });
+    return users.length === 1
+      ? t('typing_one', { name: this.#ctx.client.people.name(users[0]) })
+      : t('typing_many', { count: users.length });
   }
 
   /** @param {string} conversation @param {string} user */
@@ -43,7 +45,10 @@ class Typists extends Emitter {
     const users = this.#typing.get(conversation) ?? new Map();
     this.#typing.set(conversation, users);
     clearTimeout(users.get(user));
-    users.set(user, setTimeout(() => this.#end(conversation, user), SHOWN_MS));
+    users.set(
+      user,
+      setTimeout(() => this.#end(conversation, user), SHOWN_MS),
+    );
     this.emit('changed', null);
   }
 

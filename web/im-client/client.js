@@ -236,7 +236,12 @@ export class ImClient extends Emitter {
 
   /** The server listed these: fetch what is missing of them. @param {Conversation[]} items */
   async #listed(items) {
-    const newest = new Set(this.list.sorted().slice(0, PREFETCH).map((item) => item.conversation));
+    const newest = new Set(
+      this.list
+        .sorted()
+        .slice(0, PREFETCH)
+        .map((item) => item.conversation),
+    );
     const wanted = [];
     for (const item of items) {
       if (!this.#timelines.has(item.conversation) && !newest.has(item.conversation)) continue;
@@ -257,12 +262,16 @@ export class ImClient extends Emitter {
         const slice = batched.slice(i, i + SYNC_ITEMS);
         const items = slice.map((timeline) => timeline.question);
         await this.connection.askMany({ type: 'sync', items }, (answer) => {
-          if (answer.type === 'messages') slice.find((timeline) => timeline.conversation === answer.conversation)?.answered(answer);
+          if (answer.type === 'messages')
+            slice.find((timeline) => timeline.conversation === answer.conversation)?.answered(answer);
         });
       }
       for (const timeline of timelines) {
         // One that may not be read (any more) does not stop the others.
-        if (timeline.behind) await timeline.catchUp().catch((error) => { if (!(error instanceof ServerError)) throw error; });
+        if (timeline.behind)
+          await timeline.catchUp().catch((error) => {
+            if (!(error instanceof ServerError)) throw error;
+          });
       }
     } catch {
       // Disconnected: the next welcome comes here again.
@@ -283,9 +292,11 @@ export class ImClient extends Emitter {
     const timeline = await this.timeline(unsent.conversation);
     const there = timeline.messages.find((message) => message.seq === seq);
     if (there) this.outbox.arrived(there);
-    else if (timeline.seq >= seq) void this.outbox.drop(unsent.client_message_id); // acked before, scrolled out since
+    else if (timeline.seq >= seq)
+      void this.outbox.drop(unsent.client_message_id); // acked before, scrolled out since
     else timeline.expect(seq);
-    if (!this.list.get(unsent.conversation)?.incarnation && !isRoom(unsent.conversation)) void this.list.pull().catch(() => {});
+    if (!this.list.get(unsent.conversation)?.incarnation && !isRoom(unsent.conversation))
+      void this.list.pull().catch(() => {});
   }
 
   /** @param {any} frame */
@@ -354,7 +365,8 @@ export class ImClient extends Emitter {
   #removed(removal, item) {
     this.#timelines.delete(removal.conversation);
     // Where one may not write any more nothing can be sent, and nobody would see that it failed.
-    if (removal.reason !== 'deleted') for (const unsent of this.outbox.of(removal.conversation)) void this.outbox.drop(unsent.client_message_id);
+    if (removal.reason !== 'deleted')
+      for (const unsent of this.outbox.of(removal.conversation)) void this.outbox.drop(unsent.client_message_id);
     this.emit('removed', { removal, item });
   }
 

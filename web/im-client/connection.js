@@ -199,7 +199,10 @@ export class Connection {
   /** Another window renewed or ended the session. @param {string|undefined} token */
   #sessionChanged(token) {
     if (!token) return this.stop('signed_out');
-    this.#present(token).then(() => this.#scheduleRenewal(), () => {});
+    this.#present(token).then(
+      () => this.#scheduleRenewal(),
+      () => {},
+    );
   }
 
   /** @param {ConnectionState} state */

@@ -19,7 +19,12 @@ export async function call(base, method, path, { body, token } = {}) {
   let response;
   let text;
   try {
-    response = await fetch(base + path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: 'no-store' });
+    response = await fetch(base + path, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      cache: 'no-store',
+    });
     text = await response.text();
   } catch (error) {
     throw new Disconnected(String(error));
@@ -27,11 +32,15 @@ export async function call(base, method, path, { body, token } = {}) {
   const json = parse(text);
   if (response.ok) return json;
   const seconds = Number(response.headers.get('retry-after'));
-  throw new ServerError(json?.code ?? (response.status >= 500 ? 'unavailable' : 'internal'), json?.detail ?? json?.title ?? response.statusText, {
-    status: response.status,
-    field: json?.field,
-    retryAfterMs: seconds > 0 ? seconds * 1000 : null,
-  });
+  throw new ServerError(
+    json?.code ?? (response.status >= 500 ? 'unavailable' : 'internal'),
+    json?.detail ?? json?.title ?? response.statusText,
+    {
+      status: response.status,
+      field: json?.field,
+      retryAfterMs: seconds > 0 ? seconds * 1000 : null,
+    },
+  );
 }
 
 /** @param {string} text */

@@ -96,11 +96,15 @@ export class ConversationList {
     const reset = first.reset ?? false;
     /** @type {Set<string>} */
     const seen = new Set();
-    for (let page = first; ; ) {
+    for (let page = first; ;) {
       for (const item of page.items) seen.add(item.conversation);
       if (!page.next) {
         // A placed one (incarnation 0) was never the server's to list.
-        const gone = reset ? [...this.#items.values()].filter((it) => it.incarnation > 0 && !seen.has(it.conversation)).map((it) => it.conversation) : [];
+        const gone = reset
+          ? [...this.#items.values()]
+              .filter((it) => it.incarnation > 0 && !seen.has(it.conversation))
+              .map((it) => it.conversation)
+          : [];
         for (const conversation of gone) this.#items.delete(conversation);
         this.#since = page.since ?? this.#since;
         return this.#applied(page.items, gone, this.#since);

@@ -61,8 +61,10 @@ export function mergeConversation(local, remote) {
   if (!local || local.incarnation !== remote.incarnation) return { ...remote, confirmed };
   const merged = { ...remote, confirmed, rev: Math.max(local.rev, remote.rev) };
   // An answer may be older than a push that overtook it.
-  if (local.head > remote.head) Object.assign(merged, { head: local.head, last: local.last, updated: local.updated, unread: local.unread });
-  else if (local.last && merged.last && local.last.seq === merged.last.seq) merged.last = newer(local.last, merged.last);
+  if (local.head > remote.head)
+    Object.assign(merged, { head: local.head, last: local.last, updated: local.updated, unread: local.unread });
+  else if (local.last && merged.last && local.last.seq === merged.last.seq)
+    merged.last = newer(local.last, merged.last);
   if (local.read > remote.read) {
     merged.read = local.read;
     merged.unread = local.read >= merged.head ? 0 : Math.min(local.unread, merged.unread);
@@ -81,7 +83,11 @@ export function mergeConversation(local, remote) {
  */
 export function withMessage(item, message, me) {
   if (message.seq <= item.head) return item;
-  const counts = !isRoom(message.conversation) && message.sender !== me && message.kind !== 'notification' && message.seq > item.read;
+  const counts =
+    !isRoom(message.conversation) &&
+    message.sender !== me &&
+    message.kind !== 'notification' &&
+    message.seq > item.read;
   const mentions = message.sender !== me && (message.mention_all || (message.mentions ?? []).includes(me));
   const renamed = message.kind === 'notification' && message.content.template === 'group_renamed';
   return {
@@ -108,7 +114,8 @@ export function withMessage(item, message, me) {
 export function withRead(item, seq, messages, me) {
   const read = Math.min(seq, item.head);
   if (read <= item.read) return item;
-  const left = read >= item.head ? [] : messages.filter((m) => m.seq > read && m.sender !== me && m.kind !== 'notification');
+  const left =
+    read >= item.head ? [] : messages.filter((m) => m.seq > read && m.sender !== me && m.kind !== 'notification');
   return {
     ...item,
     read,
@@ -124,5 +131,9 @@ export function withRead(item, seq, messages, me) {
  * @param {Conversation} b
  */
 export function byRecency(a, b) {
-  return Number(b.pinned ?? false) - Number(a.pinned ?? false) || b.updated - a.updated || (a.conversation < b.conversation ? -1 : 1);
+  return (
+    Number(b.pinned ?? false) - Number(a.pinned ?? false) ||
+    b.updated - a.updated ||
+    (a.conversation < b.conversation ? -1 : 1)
+  );
 }

@@ -65,7 +65,9 @@ export class People {
       this.#profiles.set(user, { user, name, avatar: avatar ?? this.#profiles.get(user)?.avatar });
     }
     this.options.onChange();
-    void this.options.store.putProfiles(profiles.map(({ user }) => /** @type {Profile} */ (this.#profiles.get(user)))).catch(() => {});
+    void this.options.store
+      .putProfiles(profiles.map(({ user }) => /** @type {Profile} */ (this.#profiles.get(user))))
+      .catch(() => {});
   }
 
   async #fetch() {
@@ -122,7 +124,9 @@ export class People {
   async #subscribe(users) {
     for (let i = 0; i < users.length; i += PER_FRAME) {
       // While disconnected this fails, and the next welcome does it.
-      const answer = await this.options.ask({ type: 'presence', subscribe: users.slice(i, i + PER_FRAME), unsubscribe: [] }).catch(() => null);
+      const answer = await this.options
+        .ask({ type: 'presence', subscribe: users.slice(i, i + PER_FRAME), unsubscribe: [] })
+        .catch(() => null);
       if (answer) this.present(answer.users);
     }
   }

@@ -55,7 +55,11 @@ export class Receipts {
     const old = users.get(receipt.user);
     // Who read a message has received it.
     const read = Math.max(receipt.read ?? 0, old?.read ?? 0);
-    users.set(receipt.user, { ...receipt, read, delivered: Math.max(receipt.delivered ?? 0, old?.delivered ?? 0, read) });
+    users.set(receipt.user, {
+      ...receipt,
+      read,
+      delivered: Math.max(receipt.delivered ?? 0, old?.delivered ?? 0, read),
+    });
     this.options.onChange(receipt.conversation);
   }
 }

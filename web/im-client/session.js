@@ -142,7 +142,9 @@ export class Sessions {
     const record = this.record(user);
     if (!record) throw new SignedOut();
     try {
-      const tokens = await call(this.base, 'POST', '/v1/sessions/refresh', { body: { refresh_token: record.refresh_token } });
+      const tokens = await call(this.base, 'POST', '/v1/sessions/refresh', {
+        body: { refresh_token: record.refresh_token },
+      });
       this.#save(user, tokens);
       return tokens.access_token;
     } catch (error) {

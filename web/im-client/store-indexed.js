@@ -89,7 +89,8 @@ export class IndexedStore {
       const merged = mergeSpans(await done(store('spans').get(span.conversation)), span);
       store('spans').put(merged);
       for (const message of messages) {
-        if (message.incarnation !== merged.incarnation || message.seq < merged.base || message.seq > merged.seq) continue;
+        if (message.incarnation !== merged.incarnation || message.seq < merged.base || message.seq > merged.seq)
+          continue;
         store('messages').put(newer(await done(store('messages').get([message.conversation, message.seq])), message));
       }
     });

@@ -52,7 +52,9 @@ export class MemoryStore {
   async putMessages(span, messages) {
     const merged = mergeSpans(this.#spans.get(span.conversation), span);
     this.#spans.set(span.conversation, merged);
-    const kept = messages.filter((m) => m.incarnation === merged.incarnation && m.seq >= merged.base && m.seq <= merged.seq);
+    const kept = messages.filter(
+      (m) => m.incarnation === merged.incarnation && m.seq >= merged.base && m.seq <= merged.seq,
+    );
     this.#messages.set(span.conversation, mergeMessages(this.#messages.get(span.conversation) ?? [], kept));
   }
 
@@ -102,7 +104,8 @@ export class MemoryStore {
   }
 
   async clear() {
-    for (const map of [this.#conversations, this.#spans, this.#messages, this.#receipts, this.#unsent, this.#profiles]) map.clear();
+    for (const map of [this.#conversations, this.#spans, this.#messages, this.#receipts, this.#unsent, this.#profiles])
+      map.clear();
     this.#since = null;
   }
 

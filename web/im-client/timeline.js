@@ -74,7 +74,9 @@ export class Timeline {
     if (!span) return;
     this.#cursor = new Cursor(span.seq, span.rev, span.incarnation);
     this.#base = span.base;
-    this.messages = (await store.messages(this.conversation, Infinity, KEPT_IN_MEMORY)).filter((m) => m.seq >= span.base);
+    this.messages = (await store.messages(this.conversation, Infinity, KEPT_IN_MEMORY)).filter(
+      (m) => m.seq >= span.base,
+    );
     this.complete = span.base === 1 && (this.messages[0]?.seq ?? 1) === 1;
     this.options.onChange();
   }
@@ -138,7 +140,7 @@ export class Timeline {
   }
 
   async #catchUp() {
-    for (let started = false; ; ) {
+    for (let started = false; ;) {
       const question = this.question;
       if (question) {
         const answer = await this.options.ask({ type: 'sync', ...question, limit: SYNC_LIMIT });
@@ -173,7 +175,9 @@ export class Timeline {
 
   /** Begin with the newest page. */
   async #startOver() {
-    const answer = /** @type {Messages} */ (await this.options.ask({ type: 'history', conversation: this.conversation, limit: FIRST_PAGE }));
+    const answer = /** @type {Messages} */ (
+      await this.options.ask({ type: 'history', conversation: this.conversation, limit: FIRST_PAGE })
+    );
     const old = this.#cursor;
     this.#cursor = new Cursor(answer.head, answer.rev, answer.incarnation);
     // A push may have overtaken the answer.
@@ -183,7 +187,10 @@ export class Timeline {
     this.messages = answer.messages;
     if (!isRoom(this.conversation)) {
       const span = this.#span(this.#cursor);
-      await this.options.store.replace(span).then(() => this.options.store.putMessages(span, answer.messages)).catch(() => {});
+      await this.options.store
+        .replace(span)
+        .then(() => this.options.store.putMessages(span, answer.messages))
+        .catch(() => {});
     }
     this.options.onMessages(answer.messages);
     this.options.onChange();
@@ -225,7 +232,9 @@ export class Timeline {
         return this.#prepend(cursor, stored);
       }
     }
-    const answer = /** @type {Messages} */ (await ask({ type: 'history', conversation: this.conversation, before: first, limit: OLDER_PAGE }));
+    const answer = /** @type {Messages} */ (
+      await ask({ type: 'history', conversation: this.conversation, before: first, limit: OLDER_PAGE })
+    );
     if (this.#cursor !== cursor) return true;
     this.#base = Math.min(this.#base, answer.messages[0]?.seq ?? 1);
     this.complete = !answer.more;
@@ -252,7 +261,9 @@ export class Timeline {
     if (held) return held;
     const [stored] = await this.options.store.messages(this.conversation, seq + 1, 1);
     if (stored?.seq === seq) return stored;
-    const answer = /** @type {Messages} */ (await this.options.ask({ type: 'history', conversation: this.conversation, before: seq + 1, limit: 1 }));
+    const answer = /** @type {Messages} */ (
+      await this.options.ask({ type: 'history', conversation: this.conversation, before: seq + 1, limit: 1 })
+    );
     return answer.messages.find((message) => message.seq === seq) ?? null;
   }
 
@@ -281,9 +292,17 @@ export class Timeline {
     const first = this.messages[0]?.seq ?? Infinity;
     const shown = changed.filter((message) => message.seq >= first);
     this.messages = mergeMessages(this.messages, [...fresh, ...shown]);
-    if (!isRoom(this.conversation)) void this.options.store.putMessages(this.#span(cursor), [...fresh, ...changed]).catch(() => {});
+    if (!isRoom(this.conversation))
+      void this.options.store.putMessages(this.#span(cursor), [...fresh, ...changed]).catch(() => {});
     if (fresh.length) {
-      this.options.onMessages(fresh.map((message) => newer(changed.find((other) => other.seq === message.seq), message)));
+      this.options.onMessages(
+        fresh.map((message) =>
+          newer(
+            changed.find((other) => other.seq === message.seq),
+            message,
+          ),
+        ),
+      );
       this.acknowledge();
     }
     this.options.onChange();
@@ -291,7 +310,13 @@ export class Timeline {
 
   /** @param {Cursor} cursor @returns {Span} */
   #span(cursor) {
-    return { conversation: this.conversation, incarnation: cursor.incarnation, base: this.#base, seq: cursor.seq, rev: cursor.rev };
+    return {
+      conversation: this.conversation,
+      incarnation: cursor.incarnation,
+      base: this.#base,
+      seq: cursor.seq,
+      rev: cursor.rev,
+    };
   }
 
   #catchUpSoon() {

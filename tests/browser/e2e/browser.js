@@ -6,7 +6,15 @@ import { chromium } from 'playwright-core';
 
 const EXECUTABLE = process.env.IM_CHROMIUM ?? '/usr/bin/chromium';
 const DEADLINE_MS = 15_000;
-const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+const FLAGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
 /** What a browser says about a server that is away, or an HTTP error that the page shows in words. */
 const NETWORK = /Failed to load resource|WebSocket connection to|net::ERR_/;
 
@@ -15,7 +23,8 @@ export const by = (testid) => `[data-testid="${testid}"]`;
 /** A browser process; every profile in it is empty and its own. */
 export class Browser {
   static async start(base) {
-    if (!existsSync(EXECUTABLE)) throw new Error(`no Chromium at ${EXECUTABLE}: "apt-get install chromium", or set IM_CHROMIUM to another one`);
+    if (!existsSync(EXECUTABLE))
+      throw new Error(`no Chromium at ${EXECUTABLE}: "apt-get install chromium", or set IM_CHROMIUM to another one`);
     const browser = new Browser();
     browser.base = base;
     browser.shots = process.env.IM_SCREENSHOTS ?? (await mkdtemp(join(tmpdir(), 'im-screenshots-')));
@@ -27,7 +36,12 @@ export class Browser {
 
   /** A new profile. */
   async profile(options = {}) {
-    const context = await this.chromium.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en-US', colorScheme: 'light', ...options });
+    const context = await this.chromium.newContext({
+      viewport: { width: 1280, height: 800 },
+      locale: 'en-US',
+      colorScheme: 'light',
+      ...options,
+    });
     context.setDefaultTimeout(DEADLINE_MS);
     return context;
   }
@@ -114,21 +128,30 @@ export class Window {
 
   /** Wait until a message of mine has come this far: queued, sent, delivered, read, failed. */
   async receipt(text, state) {
-    await this.message(text).locator(`${by('receipt')}[data-state="${state}"]`).first().waitFor();
+    await this.message(text)
+      .locator(`${by('receipt')}[data-state="${state}"]`)
+      .first()
+      .waitFor();
   }
 
   /** Wait until these texts are shown, in this order, each once and nothing else. */
   async shows(texts) {
-    await this.until(`exactly [${texts}]`, (expected) => {
-      const shown = [...document.querySelectorAll('[data-testid="message"] .text')].map((element) => element.textContent);
-      return JSON.stringify(shown) === JSON.stringify(expected) || shown;
-    }, texts);
+    await this.until(
+      `exactly [${texts}]`,
+      (expected) => {
+        const shown = [...document.querySelectorAll('[data-testid="message"] .text')].map(
+          (element) => element.textContent,
+        );
+        return JSON.stringify(shown) === JSON.stringify(expected) || shown;
+      },
+      texts,
+    );
   }
 
   /** Wait until a function of the page is true; what it returns instead is told when time is up. */
   async until(what, condition, argument) {
     let last;
-    for (const end = Date.now() + DEADLINE_MS; Date.now() < end; ) {
+    for (const end = Date.now() + DEADLINE_MS; Date.now() < end;) {
       last = await this.page.evaluate(condition, argument);
       if (last === true) return;
       await new Promise((resolve) => setTimeout(resolve, 30));

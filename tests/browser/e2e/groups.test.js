@@ -21,7 +21,9 @@ test('a group is made, everyone reads the same event in their own words, mention
   await one.page.locator(by('notice'), { hasText: 'You created the group with Ben Baker, Cat Cole' }).waitFor();
 
   const group = two.page.locator(by('conversation'), { hasText: 'Climbing' });
-  await group.locator(by('conversation-preview'), { hasText: 'Ann Archer created the group with you, Cat Cole' }).waitFor();
+  await group
+    .locator(by('conversation-preview'), { hasText: 'Ann Archer created the group with you, Cat Cole' })
+    .waitFor();
   await one.page.type(by('composer'), 'Look here @ben');
   await one.page.locator(by('mention-offer'), { hasText: 'Ben Baker' }).waitFor();
   await one.page.press(by('composer'), 'Enter');
@@ -43,7 +45,10 @@ test('a group is made, everyone reads the same event in their own words, mention
 
 test('a group is run from its panel: renamed, an admin made, a member removed', async () => {
   const { ann, ben } = await stage.pair('panel');
-  const { conversation } = await stage.server.call('POST', '/v1/groups', { token: ann.token, body: { name: 'Before', members: [ben.user] } });
+  const { conversation } = await stage.server.call('POST', '/v1/groups', {
+    token: ann.token,
+    body: { name: 'Before', members: [ben.user] },
+  });
   const one = await stage.browser.signedIn(ann);
   const two = await stage.browser.signedIn(ben);
   await one.open(conversation);
@@ -69,7 +74,10 @@ test('a group is run from its panel: renamed, an admin made, a member removed', 
 test('a group is found by its name and joined once an admin agrees', async () => {
   const { ann, ben } = await stage.pair('join');
   const name = `Chess ${stage.run}`;
-  const { group, conversation } = await stage.server.call('POST', '/v1/groups', { token: ann.token, body: { name, members: [] } });
+  const { group, conversation } = await stage.server.call('POST', '/v1/groups', {
+    token: ann.token,
+    body: { name, members: [] },
+  });
   await stage.server.call('PATCH', `/v1/groups/${group}`, { token: ann.token, body: { join: 'approval' } });
   const one = await stage.browser.signedIn(ann);
   const two = await stage.browser.signedIn(ben);

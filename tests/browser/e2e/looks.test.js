@@ -29,7 +29,11 @@ test('the keyboard reaches everything: search, rows, a new line, and the way bac
 test('a narrow screen shows one thing at a time, with a way back', async () => {
   const { ann, ben, direct } = await stage.pair('narrow');
   await stage.server.send(ben, { to: ann.user }, 'Shall we meet at the station, or rather in front of the museum?');
-  const one = await stage.browser.signedIn(ann, { viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true });
+  const one = await stage.browser.signedIn(ann, {
+    viewport: { width: 390, height: 780 },
+    hasTouch: true,
+    isMobile: true,
+  });
   await one.row(direct).waitFor();
   await one.shot('narrow-list');
   await one.open(direct);
@@ -48,7 +52,10 @@ test('dark follows the system and can be switched', async () => {
   await stage.server.send(ben, { to: ann.user }, 'Good night');
   const one = await stage.browser.signedIn(ann, { colorScheme: 'dark' });
   await one.open(direct);
-  const brightness = () => one.page.evaluate(() => Number(getComputedStyle(document.querySelector('[data-testid="shell"]')).backgroundColor.match(/\d+/)[0]));
+  const brightness = () =>
+    one.page.evaluate(() =>
+      Number(getComputedStyle(document.querySelector('[data-testid="shell"]')).backgroundColor.match(/\d+/)[0]),
+    );
   assert.ok((await brightness()) < 60);
   await one.shot('dark');
   await one.page.click(by('tab-settings'));
@@ -61,7 +68,10 @@ test('dark follows the system and can be switched', async () => {
 
 test('the page speaks Chinese to who does, and can be switched', async () => {
   const { ann, ben } = await stage.pair('chinese');
-  const { conversation } = await stage.server.call('POST', '/v1/groups', { token: ben.token, body: { name: '周末爬山', members: [ann.user] } });
+  const { conversation } = await stage.server.call('POST', '/v1/groups', {
+    token: ben.token,
+    body: { name: '周末爬山', members: [ann.user] },
+  });
   const one = await stage.browser.signedIn(ann, { locale: 'zh-CN' });
   await one.open(conversation);
   await one.page.locator(by('notice'), { hasText: 'Ben Baker创建了群组，成员有你' }).waitFor();

@@ -90,7 +90,13 @@ test('signing out leaves nothing of the user in the browser', async () => {
   await one.page.click(by('sign-out'));
   await one.page.click(by('confirm'));
   await one.page.waitForSelector(by('sign-in-form'));
-  const left = await one.page.evaluate(async (user) => ({ databases: (await indexedDB.databases()).map(({ name }) => name), record: localStorage.getItem(`im:session:${user}`) }), ann.user);
+  const left = await one.page.evaluate(
+    async (user) => ({
+      databases: (await indexedDB.databases()).map(({ name }) => name),
+      record: localStorage.getItem(`im:session:${user}`),
+    }),
+    ann.user,
+  );
   assert.deepEqual(left, { databases: [], record: null });
 });
 
@@ -105,7 +111,8 @@ test('a token that ends is renewed by one window for all, and a refused one is r
   /** @param {object} changes  to the record of the session */
   const change = (changes) =>
     left.page.evaluate(
-      ([key, changes]) => localStorage.setItem(key, JSON.stringify({ ...JSON.parse(localStorage.getItem(key)), ...changes })),
+      ([key, changes]) =>
+        localStorage.setItem(key, JSON.stringify({ ...JSON.parse(localStorage.getItem(key)), ...changes })),
       [`im:session:${ann.user}`, changes],
     );
   await change({ renew_at: 0 });

@@ -51,7 +51,9 @@ test('a reload keeps what was not sent and doubles nothing', async () => {
   await one.shows(['before']);
   // The page can be loaded, the socket cannot be opened: what is written must wait in the store.
   let cut = true;
-  await one.page.context().routeWebSocket(/\/v1\/connect$/, (socket) => (cut ? socket.close() : socket.connectToServer()));
+  await one.page
+    .context()
+    .routeWebSocket(/\/v1\/connect$/, (socket) => (cut ? socket.close() : socket.connectToServer()));
   await one.page.reload();
   await one.shows(['before']);
   await one.say('written while away');
@@ -67,7 +69,10 @@ test('a reload keeps what was not sent and doubles nothing', async () => {
   await one.online();
   await one.shows(['before', 'written while away', 'and another']);
   const stored = await stage.server.call('GET', `/v1/conversations/${direct}/messages`, { token: ben.token });
-  assert.deepEqual(stored.messages.map((message) => message.content.text), ['before', 'written while away', 'and another']);
+  assert.deepEqual(
+    stored.messages.map((message) => message.content.text),
+    ['before', 'written while away', 'and another'],
+  );
 });
 
 test('messages written while the connection breaks again and again arrive once, in order', async () => {
@@ -88,12 +93,15 @@ test('messages written while the connection breaks again and again arrive once, 
   for (const [i, text] of written.entries()) {
     await one.say(text);
     // A different moment of the exchange every time: before the frame, before the ack, after it.
-    if (i % 4 === 3) for (const cut of sockets) sockets.delete(cut), void cut().catch(() => {});
+    if (i % 4 === 3) for (const cut of sockets) (sockets.delete(cut), void cut().catch(() => {}));
     if (i === 20) await one.page.reload().then(() => one.page.waitForSelector(by('composer')));
   }
   await one.receipt('line 40', 'read');
   await one.shows(['before', ...written]);
   await two.shows(['before', ...written]);
   const stored = await stage.server.call('GET', `/v1/conversations/${direct}/messages?limit=200`, { token: ben.token });
-  assert.deepEqual(stored.messages.map((message) => message.content.text), ['before', ...written]);
+  assert.deepEqual(
+    stored.messages.map((message) => message.content.text),
+    ['before', ...written],
+  );
 });

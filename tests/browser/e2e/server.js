@@ -38,9 +38,20 @@ export class Server {
   /** Start it (again) on the same ports and data. */
   async run() {
     const [http, tcp, management] = this.#ports.map((port) => `127.0.0.1:${port}`);
-    const args = ['dev', '--data', this.#data, '--listen', http, '--tcp-listen', tcp, '--management-listen', management];
+    const args = [
+      'dev',
+      '--data',
+      this.#data,
+      '--listen',
+      http,
+      '--tcp-listen',
+      tcp,
+      '--management-listen',
+      management,
+    ];
     this.#process = spawn(binary(), args, { stdio: ['ignore', 'pipe', 'pipe'] });
-    for (const stream of [this.#process.stdout, this.#process.stderr]) stream.on('data', (chunk) => (this.#log = (this.#log + chunk).slice(-20_000)));
+    for (const stream of [this.#process.stdout, this.#process.stderr])
+      stream.on('data', (chunk) => (this.#log = (this.#log + chunk).slice(-20_000)));
     await this.#ready();
   }
 
@@ -58,7 +69,7 @@ export class Server {
   }
 
   async #ready() {
-    for (const end = Date.now() + READY_MS; ; ) {
+    for (const end = Date.now() + READY_MS; ;) {
       const answer = await fetch(`${this.base}/`).catch(() => null);
       if (answer?.ok) return;
       if (this.#process?.exitCode !== null && this.#process) throw new Error(`the server ended:\n${this.#log}`);
@@ -69,7 +80,10 @@ export class Server {
 
   /** One call of the HTTP API, which has to succeed. */
   async call(method, path, { token, body } = {}) {
-    const headers = { ...(body ? { 'content-type': 'application/json' } : {}), ...(token ? { authorization: `Bearer ${token}` } : {}) };
+    const headers = {
+      ...(body ? { 'content-type': 'application/json' } : {}),
+      ...(token ? { authorization: `Bearer ${token}` } : {}),
+    };
     const response = await fetch(this.base + path, { method, headers, body: body && JSON.stringify(body) });
     const text = await response.text();
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
@@ -79,12 +93,17 @@ export class Server {
   /** A new account with its name as password, signed in by a device of its own kind, so that no page is kicked. */
   async account(user, name = user) {
     await this.call('POST', '/v1/accounts', { body: { user, password: `${user}-password`, name } });
-    const { access_token: token } = await this.call('POST', '/v1/sessions', { body: { user, password: `${user}-password`, terminal: 'bot', device: `bot-${user}` } });
+    const { access_token: token } = await this.call('POST', '/v1/sessions', {
+      body: { user, password: `${user}-password`, terminal: 'bot', device: `bot-${user}` },
+    });
     return { user, name, password: `${user}-password`, token };
   }
 
   async befriend(a, b) {
-    const { id } = await this.call('POST', '/v1/friend-requests', { token: a.token, body: { user: b.user, message: '' } });
+    const { id } = await this.call('POST', '/v1/friend-requests', {
+      token: a.token,
+      body: { user: b.user, message: '' },
+    });
     await this.call('POST', `/v1/friend-requests/${id}/accept`, { token: b.token });
   }
 
@@ -110,9 +129,16 @@ export class Server {
 /** The binary to start: the one built last, because an older one would test what is no more. */
 function binary() {
   const target = process.env.CARGO_TARGET_DIR ?? join(REPOSITORY, 'target');
-  const candidates = process.env.IM_SERVER_BIN ? [process.env.IM_SERVER_BIN] : ['release', 'debug'].map((profile) => join(target, profile, 'im-server'));
-  const [newest] = candidates.filter((path) => existsSync(path)).sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
-  if (!newest) throw new Error(`no im-server at ${candidates.join(' or ')}: run "cargo build --release -p im-server", or set IM_SERVER_BIN, or IM_BASE_URL of one that runs`);
+  const candidates = process.env.IM_SERVER_BIN
+    ? [process.env.IM_SERVER_BIN]
+    : ['release', 'debug'].map((profile) => join(target, profile, 'im-server'));
+  const [newest] = candidates
+    .filter((path) => existsSync(path))
+    .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
+  if (!newest)
+    throw new Error(
+      `no im-server at ${candidates.join(' or ')}: run "cargo build --release -p im-server", or set IM_SERVER_BIN, or IM_BASE_URL of one that runs`,
+    );
   return newest;
 }
 

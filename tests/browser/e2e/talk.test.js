@@ -69,7 +69,9 @@ test('text that looks like a script stays text', async () => {
   await two.open(direct);
   await two.shows([evil]);
   await two.page.locator(by('chat-title'), { hasText: '<b>Ann</b>' }).waitFor();
-  const made = await two.page.evaluate(() => document.querySelectorAll('#app img, #app script, #app b, #app a[href^="javascript"]').length);
+  const made = await two.page.evaluate(
+    () => document.querySelectorAll('#app img, #app script, #app b, #app a[href^="javascript"]').length,
+  );
   assert.equal(made, 0);
 });
 
@@ -98,10 +100,17 @@ test('older messages come in while scrolling up and what is read stays in place'
   const two = await stage.browser.signedIn(ben);
   await two.open(direct);
   await two.page.locator(by('divider')).waitFor({ state: 'attached' });
-  await two.until('everything loaded by scrolling up', (count) => {
-    document.querySelector('[data-testid="scroller"]').scrollTop = 0;
-    return document.querySelectorAll('[data-testid="message"]').length === count || document.querySelectorAll('[data-testid="message"]').length;
-  }, texts.length);
+  await two.until(
+    'everything loaded by scrolling up',
+    (count) => {
+      document.querySelector('[data-testid="scroller"]').scrollTop = 0;
+      return (
+        document.querySelectorAll('[data-testid="message"]').length === count ||
+        document.querySelectorAll('[data-testid="message"]').length
+      );
+    },
+    texts.length,
+  );
   await two.shows(texts);
   await two.page.locator(by('beginning')).waitFor({ state: 'attached' });
   await two.page.click(by('jump'));

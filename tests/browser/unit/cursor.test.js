@@ -70,7 +70,13 @@ test('a change that overtakes its message waits for its turn and is not undone b
   const recalled = message(6, { rev: 1, recalled: true });
   assert.deepEqual(cursor.change(1, recalled), []);
   cursor.push(message(6));
-  assert.deepEqual(cursor.push(message(5)).map((it) => [it.seq, it.recalled ?? false]), [[5, false], [6, true]]);
+  assert.deepEqual(
+    cursor.push(message(5)).map((it) => [it.seq, it.recalled ?? false]),
+    [
+      [5, false],
+      [6, true],
+    ],
+  );
 });
 
 test('a message made after changes that were missed says so', () => {

@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { byRecency, mergeConversation, mergeMessages, mergeSpans, withMessage, withRead } from '../../../web/im-client/merge.js';
+import {
+  byRecency,
+  mergeConversation,
+  mergeMessages,
+  mergeSpans,
+  withMessage,
+  withRead,
+} from '../../../web/im-client/merge.js';
 import { item, message } from './fixtures.js';
 
 test('a changed message replaces the older version whichever comes last', () => {
@@ -11,7 +18,10 @@ test('a changed message replaces the older version whichever comes last', () => 
 
 test('older pages and newer pushes make one sorted list with each seq once', () => {
   const list = mergeMessages([message(5), message(6)], [message(4), message(5), message(7), message(3)]);
-  assert.deepEqual(list.map(({ seq }) => seq), [3, 4, 5, 6, 7]);
+  assert.deepEqual(
+    list.map(({ seq }) => seq),
+    [3, 4, 5, 6, 7],
+  );
 });
 
 test('what two windows hold adds up when it touches', () => {
@@ -56,7 +66,10 @@ test('messages of others count as unread, mine and notifications do not', () => 
 });
 
 test('the news of a rename is the new title, and an old one is not', () => {
-  const renamed = message(11, { kind: 'notification', content: { template: 'group_renamed', actor: 'bob', text: 'new' } });
+  const renamed = message(11, {
+    kind: 'notification',
+    content: { template: 'group_renamed', actor: 'bob', text: 'new' },
+  });
   assert.equal(withMessage(item(), renamed, 'alice').title, 'new');
   assert.equal(withMessage(item({ head: 12 }), renamed, 'alice').title, 'g');
 });
@@ -76,6 +89,13 @@ test('reading a part leaves the rest unread', () => {
 });
 
 test('pinned conversations come first and then the newest', () => {
-  const order = [item({ conversation: 'g:old', updated: 1 }), item({ conversation: 'g:new', updated: 2 }), item({ conversation: 'g:pin', updated: 0, pinned: true })];
-  assert.deepEqual(order.sort(byRecency).map((it) => it.conversation), ['g:pin', 'g:new', 'g:old']);
+  const order = [
+    item({ conversation: 'g:old', updated: 1 }),
+    item({ conversation: 'g:new', updated: 2 }),
+    item({ conversation: 'g:pin', updated: 0, pinned: true }),
+  ];
+  assert.deepEqual(
+    order.sort(byRecency).map((it) => it.conversation),
+    ['g:pin', 'g:new', 'g:old'],
+  );
 });

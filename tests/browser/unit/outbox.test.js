@@ -22,7 +22,7 @@ function outbox(serve, store = new MemoryStore()) {
 }
 
 async function until(condition) {
-  for (const end = Date.now() + 5000; !condition(); ) {
+  for (const end = Date.now() + 5000; !condition();) {
     assert.ok(Date.now() < end, 'in time');
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
@@ -32,7 +32,10 @@ test('messages leave one by one in the order they were written', async () => {
   const { it, frames } = outbox(async (_frame, n) => ({ seq: n }));
   await Promise.all(['a', 'b', 'c', 'd'].map((text) => it.add('g:1', body(text))));
   await until(() => !it.waiting);
-  assert.deepEqual(frames.map((frame) => frame.content.text), ['a', 'b', 'c', 'd']);
+  assert.deepEqual(
+    frames.map((frame) => frame.content.text),
+    ['a', 'b', 'c', 'd'],
+  );
 });
 
 test('an interrupted message is sent again under the same id', async () => {
@@ -55,7 +58,10 @@ test('a refusal for a while is tried again and keeps the order', async () => {
   await it.add('g:1', body('a'));
   await it.add('g:1', body('b'));
   await until(() => !it.waiting);
-  assert.deepEqual(frames.map((frame) => frame.content.text), ['a', 'a', 'b']);
+  assert.deepEqual(
+    frames.map((frame) => frame.content.text),
+    ['a', 'a', 'b'],
+  );
 });
 
 test('a refusal for good fails the message alone and leaves the choice to the user', async () => {
@@ -66,7 +72,10 @@ test('a refusal for good fails the message alone and leaves the choice to the us
   const { client_message_id } = await it.add('d:a:b', body('bad'));
   await it.add('g:1', body('good'));
   await until(() => !it.waiting);
-  assert.deepEqual(it.of('d:a:b').map(({ state, code }) => [state, code]), [['failed', 'blocked']]);
+  assert.deepEqual(
+    it.of('d:a:b').map(({ state, code }) => [state, code]),
+    [['failed', 'blocked']],
+  );
   await it.retry(client_message_id);
   await until(() => frames.length === 3);
   await until(() => !it.waiting);
@@ -82,6 +91,9 @@ test('what was queued while disconnected is there after a reload', async () => {
   await second.it.load();
   await second.it.pump();
   second.it.close();
-  assert.deepEqual(second.frames.map((frame) => frame.content.text), ['later']);
+  assert.deepEqual(
+    second.frames.map((frame) => frame.content.text),
+    ['later'],
+  );
   assert.deepEqual(await first.store.unsent(), []);
 });

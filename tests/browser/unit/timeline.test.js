@@ -11,7 +11,11 @@ function timeline(head, { store = new MemoryStore(), change = (it) => it } = {})
   const asked = [];
   const arrived = [];
   const serve = (frame) => {
-    if (frame.type === 'sync') return answer(range(frame.after + 1, Math.min(head, frame.after + frame.limit)), { head, more: frame.after + frame.limit < head });
+    if (frame.type === 'sync')
+      return answer(range(frame.after + 1, Math.min(head, frame.after + frame.limit)), {
+        head,
+        more: frame.after + frame.limit < head,
+      });
     const last = Math.min(head, (frame.before ?? Infinity) - 1);
     const first = Math.max(1, last - frame.limit + 1);
     return answer(range(first, last), { head, more: first > 1 });
@@ -34,7 +38,10 @@ test('a conversation opens with its newest page and grows upwards', async () => 
   await it.catchUp();
   assert.deepEqual([seqs(it)[0], seqs(it).at(-1), it.complete], [81, 100, false]);
   while (await it.older());
-  assert.deepEqual(seqs(it), range(1, 100).map(({ seq }) => seq));
+  assert.deepEqual(
+    seqs(it),
+    range(1, 100).map(({ seq }) => seq),
+  );
   assert.equal(it.complete, true);
 });
 
@@ -47,7 +54,10 @@ test('a reload finds what was there and asks only for the rest', async () => {
   assert.equal(seqs(it).at(-1), 50);
   it.heard(53, 0);
   await it.catchUp();
-  assert.deepEqual(asked.map(({ type, after }) => [type, after]), [['sync', 50]]);
+  assert.deepEqual(
+    asked.map(({ type, after }) => [type, after]),
+    [['sync', 50]],
+  );
   assert.equal(seqs(it).at(-1), 53);
 });
 
@@ -75,7 +85,11 @@ test('far behind it starts over with the newest page instead of pulling everythi
 test('another incarnation forgets what was held and starts over', async () => {
   const before = timeline(50);
   await before.it.catchUp();
-  const restored = (it) => ({ ...it, incarnation: 2, messages: it.messages.map((m) => ({ ...m, incarnation: 2, content: { text: 'restored' } })) });
+  const restored = (it) => ({
+    ...it,
+    incarnation: 2,
+    messages: it.messages.map((m) => ({ ...m, incarnation: 2, content: { text: 'restored' } })),
+  });
   const { it } = timeline(30, { store: before.store, change: restored });
   await it.load();
   it.heard(30, 0, 2);

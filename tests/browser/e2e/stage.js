@@ -27,6 +27,7 @@ export function openStage() {
     console.log(`screenshots: ${stage.browser.shots}`);
   });
   afterEach(async () => {
+    if (!stage.browser) return; // it could not be started, which is what has to be told
     await stage.browser.closeAll();
     assert.deepEqual(stage.browser.takeProblems(), []);
   });

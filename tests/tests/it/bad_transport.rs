@@ -134,6 +134,80 @@ async fn a_token_of_a_session_that_does_not_exist_is_unauthorized() {
 }
 
 #[tokio::test]
+async fn a_socket_whose_token_expires_is_closed_with_4001_unless_a_fresh_one_came() {
+    let stage = Stage::shared();
+    let alice = stage.person().await;
+    let sessions = alice.http.get("/v1/sessions").await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let claims = json!({"sub": alice.id, "sid": sessions["items"][0]["id"], "iat": now, "exp": now + 3});
+    let short = json!({"token": stage.forged_token(&claims), "terminal": "bot", "device": "http"});
+    let expiring = alice.connect_with(short.clone()).await;
+    let renewed = alice.connect_with(short).await;
+    assert_eq!(renewed.welcome["token_expires"], (now + 3) * 1000);
+    renewed.expect(json!({"type": "auth", "token": alice.token()}), "ok").await;
+    assert_eq!(expiring.closed().await.code, Some(4001));
+    renewed.expect(json!({"type": "ping"}), "pong").await;
+}
+
+#[tokio::test]
+async fn an_address_that_knocks_too_often_is_told_so_by_http_and_by_tcp() {
+    let stage = Stage::own(&[]);
+    // A request that is no WebSocket's is a handshake all the same; ten times the 600 a minute of production are allowed.
+    let mut refused = None;
+    for _ in 0..20_000 {
+        let reply = stage.http.call("GET", "/v1/connect", &Value::Null).await;
+        if reply.status == 429 {
+            refused = Some(reply);
+            break;
+        }
+        assert_eq!(reply.status, 400, "{}", reply.body);
+    }
+    let refused = refused.expect("so many handshakes are too many");
+    assert!(refused.headers.contains_key("retry-after"), "{:?}", refused.headers);
+    refused.problem(429, "rate_limited");
+    let mut over = false;
+    // The limit lets one in every ten milliseconds: one of two at once is too many.
+    for _ in 0..100 {
+        let (one, other) = tokio::join!(stage.tcp(), stage.tcp());
+        for client in [one, other] {
+            let last = client.wait_within(std::time::Duration::from_millis(20), |_| true).await;
+            over |= last.is_some_and(|last| last["code"] == "too_many_requests");
+        }
+        if over {
+            break;
+        }
+    }
+    assert!(over, "TCP says the same");
+    Stage::on(stage.server.clone()).tcp().await.refused(json!({"type": "ping"}), "hello_required").await;
+}
+
+#[tokio::test]
+async fn a_flood_of_junk_leaves_memory_flat_and_harms_nothing() {
+    let stage = Stage::own(&[]);
+    let [alice, bob] = stage.friends().await;
+    let (a, b) = (alice.connect("web").await, bob.connect("web").await);
+    let conversation = direct(&alice, &bob);
+    let flood = async |connections: usize| {
+        for _ in 0..connections {
+            let (tcp, websocket) = (stage.tcp().await, stage.websocket().await);
+            tcp.post_bytes(&[0xff; 4096]).await;
+            websocket.post_bytes(&[0xff; 4096]).await;
+            assert_eq!(last_words(&tcp).await["code"], "invalid_frame");
+            assert_eq!(websocket.closed().await.code, Some(1007));
+            b.post_text("{\"type\":\"send\",\"id\":\"junk\",\"content\":{}}").await;
+        }
+        a.say(&conversation, "all the while").await
+    };
+    flood(100).await;
+    let before = stage.server.resident_bytes();
+    let seq = flood(500).await;
+    let growth = stage.server.resident_bytes().saturating_sub(before);
+    assert!(growth < 4 * 1024 * 1024, "500 connections of junk on each port cost {growth} bytes");
+    b.message(&conversation, seq).await;
+    assert_eq!(b.seqs(&conversation), [1, 2]);
+}
+
+#[tokio::test]
 async fn connections_that_never_say_hello_hold_nothing_and_are_closed_as_no_hello() {
     let stage = Stage::own(&[]);
     let mut silent = Vec::new();

@@ -55,20 +55,17 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     // Before the start, so that an early Ctrl-C is not lost.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let (server, addresses, _lock) = tokio::select! {
+    let (mut server, addresses, _lock) = tokio::select! {
         started = dev::start(&options, metrics) => started?,
         _ = interrupt.recv() => return Ok(()),
         _ = terminate.recv() => return Ok(()),
     };
     println!("{}", dev::greeting(addresses, &options.data));
-    let fenced = tokio::select! {
-        _ = interrupt.recv() => false,
-        _ = terminate.recv() => false,
-        () = server.fenced() => true,
+    let failure = tokio::select! {
+        _ = interrupt.recv() => None,
+        _ = terminate.recv() => None,
+        failure = server.failed() => Some(failure),
     };
     server.stop().await;
-    if fenced {
-        anyhow::bail!("another process has taken this server id: this one has ended");
-    }
-    Ok(())
+    failure.map_or(Ok(()), Err)
 }

@@ -152,10 +152,20 @@ impl Server {
         &self.api.chat
     }
 
-    /// Waits until another process has taken a server id of this one.
-    pub async fn fenced(&self) {
-        // The sender is in `self`: waiting cannot fail.
-        let _ = self.phase.subscribe().wait_for(|phase| *phase == Phase::Fenced).await;
+    /// Waits until the server cannot go on, and says why.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        let mut phase = self.phase.subscribe();
+        tokio::select! {
+            // The sender is in `self`: waiting cannot fail.
+            _ = phase.wait_for(|phase| *phase == Phase::Fenced) => {
+                anyhow::anyhow!("another process has taken this server id: this one has ended")
+            }
+            // Every task is meant to last as long as the server: half a server is worse than none.
+            Some(ended) = self.tasks.join_next() => match ended {
+                Ok(()) => anyhow::anyhow!("a part of the server has ended: see the log"),
+                Err(error) => anyhow::anyhow!("a part of the server broke: {error}"),
+            },
+        }
     }
 
     /// Sends everyone away and writes what is only in memory.

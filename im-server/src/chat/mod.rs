@@ -184,7 +184,8 @@ impl Background {
         for committer in self.committers {
             tasks.spawn(committer.run(self.chat.store.clone(), self.chat.publish.clone()));
         }
-        tasks.spawn(self.chat.keep_reads());
+        tasks.spawn(self.chat.clone().keep_reads());
+        tasks.spawn(self.chat.keep_telling());
     }
 }
 

@@ -19,11 +19,11 @@ use crate::store::{Access, ReadPosition, Slice};
 /// Between two writes to the database.
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
 
-/// Writes between two rounds of `read_count`: at most every 2 s.
-const COUNTS_EVERY: u32 = 4;
+/// Between two rounds of `delivered` receipts.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// Writes between two rounds of `delivered` receipts: at most every second.
-const DELIVERED_EVERY: u32 = 2;
+/// Rounds of `delivered` between two of `read_count`: at most every 2 s.
+const COUNTS_EVERY: u32 = 2;
 
 /// Positions held in memory at most; beyond, a `delivered` is forgotten and a read waits for the database.
 const HELD: usize = 200_000;
@@ -224,14 +224,22 @@ impl Chat {
     pub(super) async fn keep_reads(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(FLUSH_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        for round in 1_u32.. {
+        loop {
             ticks.tick().await;
             // An error leaves the positions where they are; the next round tries again.
             let _ = self.flush_positions().await;
-            if round % DELIVERED_EVERY == 0 {
-                let delivered = std::mem::take(&mut self.reads.0.lock().delivered);
-                self.tell_delivered(delivered).await;
-            }
+        }
+    }
+
+    /// Tells how far others have got, until the process ends. Beside the writing: however much there is to tell, a read
+    /// is stored within the second.
+    pub(super) async fn keep_telling(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(TELL_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        for round in 1_u32.. {
+            ticks.tick().await;
+            let delivered = std::mem::take(&mut self.reads.0.lock().delivered);
+            self.tell_delivered(delivered).await;
             if round % COUNTS_EVERY == 0 {
                 let counts = std::mem::take(&mut self.reads.0.lock().counts);
                 for (conversation, range) in counts {

@@ -194,7 +194,11 @@ impl Relay {
                 metrics::counter!("im_outbox_taken_over_total").increment(1);
                 let tell_changes = now_ms() - row.time <= self.config.poke_after;
                 let mut batch = Batch::default();
-                batch.add(row.id, self.again(frames, row.items, tell_changes).await?);
+                match self.again(frames, row.items, tell_changes).await {
+                    Ok(pushes) => batch.add(row.id, pushes),
+                    // The others must not wait for one that cannot be read.
+                    Err(error) => tracing::warn!(%error, row = row.id.0, "an outbox row could not be read"),
+                }
                 self.send(batch).await;
             }
         }

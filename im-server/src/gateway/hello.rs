@@ -61,6 +61,8 @@ pub(super) async fn welcome(
         caller: Caller { user: identity.user.clone(), right: Right::Session(identity.session.clone()) },
         pipeline: Session::pipeline(),
         typed: AtomicI64::new(0),
+        watched: parking_lot::Mutex::default(),
+        rooms: parking_lot::Mutex::default(),
     };
     hub.attach(&connection);
     if gateway.is_leaving() {

@@ -1,17 +1,36 @@
 //! What a connection asks for, after hello. One request at a time; sends only wait for their place in the queue of the
 //! committer, so that many may be under way.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use im_protocol::client::{ClientFrame, Presence, Room, Sync};
 use im_protocol::server::{self, Answer, Pong};
 use im_protocol::{ConversationKind, ErrorCode, FrameId, ServerFrame, TimeMs, WireError};
+use parking_lot::Mutex;
 
 use super::session::Session;
 use crate::chat::{Inside, MessagesQuery, Result, now_ms};
 
 /// Between two typing frames of one connection that are passed on: milliseconds.
 const TYPING_EVERY: TimeMs = 500;
+
+/// People whose presence one connection may watch.
+const WATCHED: usize = 1_000;
+
+/// Rooms one connection may be inside.
+const ROOMS: usize = 50;
+
+/// Adds to what a connection holds, if it does not become too much.
+fn hold<T: Clone + Eq + std::hash::Hash>(held: &Mutex<HashSet<T>>, more: &[T], most: usize, what: &str) -> Result<()> {
+    let mut held = held.lock();
+    let fresh = more.iter().filter(|&item| !held.contains(item)).count();
+    if held.len() + fresh > most {
+        return Err(WireError::new(ErrorCode::TooLarge, format!("{what}: at most {most} per connection")));
+    }
+    held.extend(more.iter().cloned());
+    Ok(())
+}
 
 /// Answers a frame.
 pub(super) async fn handle(session: &Session, id: Option<FrameId>, frame: ClientFrame) {
@@ -58,6 +77,7 @@ async fn answer(session: &Session, id: Option<FrameId>, frame: ClientFrame) -> R
         }
         ClientFrame::Join(Room { conversation }) => {
             chat.room_exists(&conversation).await?;
+            hold(&session.rooms, std::slice::from_ref(&conversation), ROOMS, "rooms")?;
             hub.enter_room(&conversation, connection).await;
             Some(ok(id))
         }
@@ -65,6 +85,7 @@ async fn answer(session: &Session, id: Option<FrameId>, frame: ClientFrame) -> R
             if conversation.kind() != ConversationKind::Room {
                 return Err(WireError::invalid_field("conversation", "only rooms are left by this frame"));
             }
+            session.rooms.lock().remove(&conversation);
             if !hub.leave_room(&conversation, connection).await {
                 return Err(WireError::new(ErrorCode::NotAMember, "this connection is not inside the room"));
             }
@@ -80,7 +101,9 @@ async fn answer(session: &Session, id: Option<FrameId>, frame: ClientFrame) -> R
             None
         }
         ClientFrame::Presence(Presence { subscribe, unsubscribe }) => {
+            session.watched.lock().retain(|user| !unsubscribe.contains(user));
             hub.unwatch(&unsubscribe, connection).await;
+            hold(&session.watched, &subscribe, WATCHED, "people watched")?;
             // Watching comes first, so that no change falls between the answer and the first push.
             hub.watch(&subscribe, connection).await;
             let users = chat.presence(&subscribe).await?;

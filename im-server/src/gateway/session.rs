@@ -1,14 +1,18 @@
 //! One connection's life: hello, then requests one after the other, until someone ends it. A single task, whose only
 //! state while idle is this struct.
 
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use im_protocol::client::Envelope;
 use im_protocol::close::CloseReason;
 use im_protocol::limits::HELLO_TIMEOUT_MS;
-use im_protocol::{ClientFrame, ErrorCode, FrameId, ServerFrame, WireError};
+use im_protocol::{ClientFrame, ConversationId, ErrorCode, FrameId, ServerFrame, UserId, WireError};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::Gateway;
@@ -57,6 +61,10 @@ pub(super) struct Session {
     pub(super) pipeline: Arc<Semaphore>,
     /// When this connection's typing was last passed on: Unix milliseconds.
     pub(super) typed: AtomicI64,
+    /// Whose presence this connection watches.
+    pub(super) watched: Mutex<HashSet<UserId>>,
+    /// The rooms this connection is inside.
+    pub(super) rooms: Mutex<HashSet<ConversationId>>,
 }
 
 /// Runs a connection to its end.
@@ -65,9 +73,10 @@ pub(super) async fn run<I: Input>(gateway: Arc<Gateway>, outbox: Arc<Outbox>, mu
         Err(reason) => reason,
         Ok(mut session) => {
             input.limit(gateway.chat.settings().limits.frame_bytes);
-            let reason = session.serve(&mut input).await;
+            // A fault in a handler ends this connection and nothing else, and its route goes like any other's.
+            let served = AssertUnwindSafe(session.serve(&mut input)).catch_unwind().await;
             hello::goodbye(&session).await;
-            reason
+            served.unwrap_or(CloseReason::GoingAway)
         }
     };
     outbox.finish(reason, GOODBYE).await;

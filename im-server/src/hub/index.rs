@@ -82,12 +82,4 @@ impl GroupIndex {
             }
         }
     }
-
-    /// Drops stints that ended at or before a seq.
-    pub(super) fn forget_left(&mut self, seq: Seq) {
-        self.members.retain(|_, (_, stints)| {
-            stints.retain(|stint| stint.left.is_none_or(|left| left > seq));
-            !stints.is_empty()
-        });
-    }
 }

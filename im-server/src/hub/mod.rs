@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use im_protocol::close::CloseReason;
 use im_protocol::record::{Audience, Disconnect, Push};
-use im_protocol::{ConnectionId, ConversationId, DeviceId, Epoch, Seq, ServerId, Terminal, TimeMs, UserId};
+use im_protocol::{ConnectionId, ConversationId, DeviceId, Epoch, ServerId, Terminal, TimeMs, UserId};
 use im_sdk::registry::Topic;
 use parking_lot::Mutex;
 
@@ -363,13 +363,6 @@ impl Hub {
             if connection.sink.enqueue(&frame) {
                 touched.push(connection);
             }
-        }
-    }
-
-    /// Members of large groups whose stint ended at or before `seq` need not be looked at again.
-    pub fn forget_left(&self, group: &ConversationId, seq: Seq) {
-        if let Some(index) = self.groups.lock().get_mut(group) {
-            index.forget_left(seq);
         }
     }
 }

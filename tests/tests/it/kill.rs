@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::future::join_all;
-use im_client::{Config, Event, MemoryStore, Target};
+use im_client::{Config, Event, MemoryStore, Stopped, Target};
 use im_protocol::ConversationId;
 use imcluster_tests::client::{Client, fresh};
 use imcluster_tests::history::{self, Record, Recorder, View};
@@ -106,6 +106,8 @@ async fn every_acked_message_is_there_once_and_in_order_after_kills_under_im_cli
                         seen.send_replace(view.seq);
                         recorder.add(Record::Seen(view));
                     }
+                    // The test is over.
+                    Event::Stopped(Stopped::Closed) => {}
                     Event::Missed | Event::Reset(_) | Event::Stopped(_) | Event::Refused { .. } => {
                         panic!("{user} got {event:?}")
                     }
@@ -155,7 +157,8 @@ async fn every_acked_message_is_there_once_and_in_order_after_kills_under_im_cli
     };
     let (_, server) = tokio::join!(join_all(sending), killing);
     let deadline = imcluster_tests::client::DEADLINE * 4;
-    tokio::time::timeout(deadline, join_all(seeing)).await.expect("everyone sees the last message");
+    let seen = tokio::time::timeout(deadline, join_all(seeing)).await.expect("everyone sees the last message");
+    assert!(seen.iter().all(Result::is_ok), "a client was told something it must not be told");
 
     let stage = stage.with_server(server);
     for person in &people[SENDERS..] {
@@ -183,8 +186,7 @@ impl Pipeliner {
     }
 
     /// Sends what is not acked, all at once, and takes acks until all are there or the connection ends.
-    async fn run(&mut self, recorder: &Recorder, conversation: &str, progress: &watch::Sender<usize>) {
-        let client = self.person.connect("web").await;
+    async fn run(&mut self, client: Client, recorder: &Recorder, conversation: &str, progress: &watch::Sender<usize>) {
         for (id, text) in &self.messages {
             if self.acked.contains_key(id) {
                 continue;
@@ -223,6 +225,10 @@ impl Pipeliner {
     }
 }
 
+async fn connect_all(senders: &[Pipeliner]) -> Vec<Client> {
+    join_all(senders.iter().map(|sender| sender.person.connect("web"))).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_ack_of_a_thousand_pipelined_sends_survives_a_kill() {
     const EACH: usize = 250;
@@ -238,7 +244,10 @@ async fn every_ack_of_a_thousand_pipelined_sends_survives_a_kill() {
         acks.wait_for(|acks| *acks >= 300).await.expect("the senders are at work");
         stage.server.kill();
     };
-    let running = join_all(senders.iter_mut().map(|sender| sender.run(&recorder, &conversation, &progress)));
+    // Connected before the first send: the kill is to meet sends and nothing else.
+    let clients = connect_all(&senders).await;
+    let sending = senders.iter_mut().zip(clients);
+    let running = join_all(sending.map(|(sender, client)| sender.run(client, &recorder, &conversation, &progress)));
     tokio::join!(running, killing);
     let before: usize = senders.iter().map(|sender| sender.acked.len()).sum();
     assert!((300..4 * EACH).contains(&before), "the kill came in the middle: after {before} acks");
@@ -247,7 +256,9 @@ async fn every_ack_of_a_thousand_pipelined_sends_survives_a_kill() {
     for sender in &mut senders {
         sender.person = sender.person.on(&stage);
     }
-    join_all(senders.iter_mut().map(|sender| sender.run(&recorder, &conversation, &progress))).await;
+    let clients = connect_all(&senders).await;
+    let sending = senders.iter_mut().zip(clients);
+    join_all(sending.map(|(sender, client)| sender.run(client, &recorder, &conversation, &progress))).await;
     assert!(senders.iter().all(|sender| sender.acked.len() == EACH), "everything is acked in the end");
     let client = senders[0].person.connect("mobile").await;
     let stored = read_again(&recorder, &client, "after", &senders[0].person, &conversation).await;

@@ -6,6 +6,9 @@ import { newer } from './merge.js';
  * is dropped, and a gap is stepped over only when the server named it. `rev` is the same for changes.
  */
 export class Cursor {
+  /** changes up to here came with an answer and not one by one: what is older may lack them */
+  #floor = 0;
+
   /** @type {Map<number, Message>} what came too early, by seq */
   #held = new Map();
 
@@ -17,6 +20,7 @@ export class Cursor {
   constructor(seq, rev, incarnation) {
     this.seq = seq;
     this.rev = rev;
+    this.#floor = rev;
     this.incarnation = incarnation;
     /** the highest seq and rev heard of, applied or not */
     this.head = seq;
@@ -47,7 +51,8 @@ export class Cursor {
    */
   push(message) {
     this.heard(message.seq, message.rev);
-    this.#hold(message);
+    // One made before a change that was applied already may be that change's old version: it is pulled instead.
+    if (message.rev >= this.#floor) this.#hold(message);
     return this.#drain();
   }
 
@@ -75,7 +80,12 @@ export class Cursor {
    */
   answer(answer) {
     this.heard(answer.head, answer.rev);
-    this.rev = Math.max(this.rev, answer.rev);
+    if (answer.rev > this.rev) {
+      // What is held from before may have changed since, and a change is told only once: it is pulled again.
+      for (const [seq, held] of this.#held) if (held.rev < answer.rev) this.#held.delete(seq);
+      this.rev = answer.rev;
+      this.#floor = answer.rev;
+    }
     for (const message of answer.messages) this.#hold(message);
     return this.#drain(answer.gaps ?? []);
   }

@@ -97,3 +97,18 @@ test('any order and any doubling of pushes ends in the stored order', () => {
     assert.deepEqual(applied, all);
   }
 });
+
+test('what was held before a change of which the answer tells is pulled again', () => {
+  const cursor = new Cursor(4, 0, 1);
+  cursor.push(message(7, { rev: 0 }));
+  assert.deepEqual(seqs(cursor.answer(answer([message(5), message(6)], { head: 7, rev: 3 }))), [5, 6]);
+  assert.equal(cursor.behind, true);
+  const recalled = message(7, { rev: 3, recalled: true });
+  assert.deepEqual(cursor.answer(answer([recalled], { head: 7, rev: 3 })), [recalled]);
+});
+
+test('a push from before a change that was applied is pulled instead', () => {
+  const cursor = new Cursor(4, 3, 1);
+  assert.deepEqual(cursor.push(message(5, { rev: 2 })), []);
+  assert.equal(cursor.behind, true);
+});

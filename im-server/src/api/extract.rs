@@ -1,11 +1,11 @@
 //! Bodies, paths and queries into types; what does not fit is a problem that names the field.
 
-use axum::body::Bytes;
 use axum::extract::path::ErrorKind;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use futures_util::StreamExt as _;
 use im_protocol::{ErrorCode, WireError};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
@@ -30,21 +30,38 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
+/// How many bytes of a body are taken.
+#[derive(Clone, Copy)]
+pub(super) struct BodyLimit(pub(super) usize);
+
+/// Bytes over the limit that are read and thrown away. Who is still sending when the connection closes sees a reset in
+/// place of the answer.
+const DISCARDED: usize = 16 * 1024 * 1024;
+
 /// A body's text, up to the limit.
 pub(super) struct RawBody(pub(super) String);
 
 impl<S: Send + Sync> FromRequest<S> for RawBody {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                Problem::new(WireError::new(ErrorCode::TooLarge, "the body is larger than this path takes"))
-            } else {
-                broken(format!("the body cannot be read: {rejection}"))
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let BodyLimit(limit) = request.extensions().get().copied().unwrap_or(BodyLimit(0));
+        let mut chunks = request.into_body().into_data_stream();
+        let mut bytes = Vec::new();
+        let mut seen = 0_usize;
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|error| broken(format!("the body cannot be read: {error}")))?;
+            seen += chunk.len();
+            if seen <= limit {
+                bytes.extend_from_slice(&chunk);
+            } else if seen > limit + DISCARDED {
+                break;
             }
-        })?;
-        String::from_utf8(bytes.into()).map(Self).map_err(|_| broken("the body is not UTF-8".to_owned()))
+        }
+        if seen > limit {
+            return Err(Problem::new(WireError::new(ErrorCode::TooLarge, "the body is larger than this path takes")));
+        }
+        String::from_utf8(bytes).map(Self).map_err(|_| broken("the body is not UTF-8".to_owned()))
     }
 }
 

@@ -25,9 +25,8 @@ mod web;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware;
+use axum::{Extension, Router};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -63,7 +62,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(web::router())
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
-        .layer(DefaultBodyLimit::max(body_bytes))
+        .layer(Extension(extract::BodyLimit(body_bytes)))
         .layer(CatchPanicLayer::custom(problem::panicked))
         .layer(middleware::from_fn(observe::observe))
 }

@@ -24,8 +24,11 @@ export function mentionPopup(ctx, scope, group, input, onEdit) {
   let offers = [];
   let active = 0;
   let from = 0;
+  /** A word after "@" is being typed: members that are read only now are still offered. */
+  let asking = false;
 
   const close = () => {
+    asking = false;
     offers = [];
     element.hidden = true;
   };
@@ -33,6 +36,7 @@ export function mentionPopup(ctx, scope, group, input, onEdit) {
     const before = input.value.slice(0, input.selectionStart);
     const match = /(^|\s)@([^\s@]*)$/u.exec(before) ?? /(\p{Script=Han})@([^\s@]*)$/u.exec(before);
     if (!info || !match) return close();
+    asking = true;
     from = before.length - match[2].length - 1;
     const low = match[2].toLowerCase();
     const all = { user: null, name: t('mention_all_token') };
@@ -80,7 +84,7 @@ export function mentionPopup(ctx, scope, group, input, onEdit) {
 
   input.addEventListener('input', look);
   input.addEventListener('blur', close);
-  if (info) scope.add(info.on('changed', () => !element.hidden && look()));
+  if (info) scope.add(info.on('changed', () => asking && look()));
 
   return {
     element,

@@ -34,6 +34,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 #[derive(Clone, Copy)]
 pub(super) struct BodyLimit(pub(super) usize);
 
+impl Default for BodyLimit {
+    /// What axum takes where a router says nothing: 2 MiB.
+    fn default() -> Self {
+        Self(2 * 1024 * 1024)
+    }
+}
+
 /// Bytes over the limit that are read and thrown away. Who is still sending when the connection closes sees a reset in
 /// place of the answer.
 const DISCARDED: usize = 16 * 1024 * 1024;
@@ -45,7 +52,7 @@ impl<S: Send + Sync> FromRequest<S> for RawBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let BodyLimit(limit) = request.extensions().get().copied().unwrap_or(BodyLimit(0));
+        let BodyLimit(limit) = request.extensions().get().copied().unwrap_or_default();
         let mut chunks = request.into_body().into_data_stream();
         let mut bytes = Vec::new();
         let mut seen = 0_usize;

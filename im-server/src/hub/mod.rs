@@ -184,11 +184,6 @@ impl Hub {
         all
     }
 
-    /// Who is connected.
-    pub fn online(&self, user: &UserId) -> bool {
-        self.present(user).is_some()
-    }
-
     /// Puts a connection into a room. Returns once the registry knows that this server wants the room's messages.
     pub async fn enter_room(&self, room: &ConversationId, connection: &Arc<Connection>) {
         {

@@ -1,6 +1,6 @@
 //! Looks routes up, groups by server id, publishes one record per server.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 
 use crate::bus::{Bus, BusError, Outgoing};
-use crate::registry::{Registry, RegistryError, Route, ServerTable, Topic};
+use crate::registry::{Interests, Registry, RegistryError, Routes, ServerTable, Topic};
 use crate::routing::{plan, plan_interest};
 
 /// A frame on its way to people, wherever they are connected.
@@ -162,9 +162,9 @@ impl Router {
             }
         }
         let routes =
-            async { if users.keys.is_empty() { Ok(Vec::new()) } else { self.registry.routes(&users.keys).await } };
+            async { if users.keys.is_empty() { Ok(None) } else { self.registry.routes(&users.keys).await.map(Some) } };
         let interests = async {
-            if topics.keys.is_empty() { Ok(Vec::new()) } else { self.registry.interested(&topics.keys).await }
+            if topics.keys.is_empty() { Ok(None) } else { self.registry.interested(&topics.keys).await.map(Some) }
         };
         match tokio::try_join!(routes, interests) {
             Ok((routes, interests)) => Some(Found { users, routes, topics, interests }),
@@ -251,7 +251,10 @@ impl Draft {
     }
 
     fn to_users(users: &[UserId], found: &Found, table: &ServerTable) -> Self {
-        let plan = plan(users, &found.routes_of(users), table);
+        // Nobody was asked for, so nobody is planned for.
+        let Some(routes) = &found.routes else { return Self::default() };
+        let of_users: Vec<_> = users.iter().map(|user| routes.of[found.users.places[user]].as_slice()).collect();
+        let plan = plan(users, &of_users, routes.marker, table);
         let targets = plan.batches.into_iter();
         Self {
             targets: targets.map(|(server, batch)| Target { server, epoch: batch.epoch, users: batch.users }).collect(),
@@ -264,7 +267,9 @@ impl Draft {
 
     /// The same draft with the interested servers instead of lists of users, beside the servers it has.
     fn or_interested(self, topic: &Topic, found: &Found, table: &ServerTable, everyone: bool) -> Self {
-        let plan = plan_interest(found.interest_in(topic), table, everyone);
+        let Some(interests) = &found.interests else { return self };
+        let interested = &interests.of[found.topics.places[topic]];
+        let plan = plan_interest(interested, interests.marker, table, everyone);
         let mut servers = plan.servers;
         for target in &self.targets {
             let epoch = servers.entry(target.server).or_insert(target.epoch);
@@ -284,19 +289,9 @@ impl Draft {
 /// What the registry answered, by key.
 struct Found {
     users: Index<UserId>,
-    routes: Vec<Vec<Route>>,
+    routes: Option<Routes>,
     topics: Index<Topic>,
-    interests: Vec<BTreeMap<ServerId, Epoch>>,
-}
-
-impl Found {
-    fn routes_of(&self, users: &[UserId]) -> Vec<&[Route]> {
-        users.iter().map(|user| self.routes[self.users.places[user]].as_slice()).collect()
-    }
-
-    fn interest_in(&self, topic: &Topic) -> &BTreeMap<ServerId, Epoch> {
-        &self.interests[self.topics.places[topic]]
-    }
+    interests: Option<Interests>,
 }
 
 /// Keys without duplicates, with the place of each.

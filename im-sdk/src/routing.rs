@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use im_protocol::{ConnectionId, Epoch, ServerId, UserId};
 
-use crate::registry::{Route, ServerTable};
+use crate::registry::{Marker, Route, ServerTable};
 
 /// Where a record for some people has to go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,14 +43,14 @@ pub struct InterestPlan {
     pub refresh: bool,
 }
 
-/// Plans one record per server for `users`, whose routes are `routes`, in the same order.
+/// Plans one record per server for `users`, whose routes are `routes`, in the same order, read under `marker`.
 ///
 /// - A route of a lower epoch than the highest one known of its server, or of a server that is gone, is stale.
 /// - A route of an epoch the table does not know is used and asks for a refresh. Until then nobody can say what else
 ///   that server holds, so it counts as one that has not announced.
 /// - Every live server that has not announced gets everyone.
-pub fn plan(users: &[UserId], routes: &[impl AsRef<[Route]>], table: &ServerTable) -> Plan {
-    let known = Known::of(table, routes.iter().flat_map(AsRef::as_ref).map(|r| (r.server, r.epoch)));
+pub fn plan(users: &[UserId], routes: &[impl AsRef<[Route]>], marker: Marker, table: &ServerTable) -> Plan {
+    let known = Known::of(table, marker, routes.iter().flat_map(AsRef::as_ref).map(|r| (r.server, r.epoch)));
     let mut plan = Plan { refresh: known.refresh, ..Plan::default() };
     for (&server, &epoch) in &known.silent {
         plan.batches.insert(server, Batch { epoch, users: Vec::new() });
@@ -86,16 +86,21 @@ pub fn plan(users: &[UserId], routes: &[impl AsRef<[Route]>], table: &ServerTabl
     plan
 }
 
-/// Plans one record per server that is interested, by the index `interested`, or that may be without having said so.
+/// Plans one record per server that is interested, by the index `interested` read under `marker`, or that may be without having said so.
 ///
 /// An entry of a lower epoch than the table's, or of a server that is gone, is void. One of an epoch the table does not
 /// know is used and asks for a refresh. Every live server that has not announced is a target too; with `everyone` (there
 /// is no index yet) every live server is.
-pub fn plan_interest(interested: &BTreeMap<ServerId, Epoch>, table: &ServerTable, everyone: bool) -> InterestPlan {
-    let known = Known::of(table, interested.iter().map(|(&server, &epoch)| (server, epoch)));
+pub fn plan_interest(
+    interested: &BTreeMap<ServerId, Epoch>,
+    marker: Marker,
+    table: &ServerTable,
+    everyone: bool,
+) -> InterestPlan {
+    let known = Known::of(table, marker, interested.iter().map(|(&server, &epoch)| (server, epoch)));
     let entries = interested.iter().map(|(&server, &epoch)| (server, epoch));
     let mut servers: BTreeMap<_, _> = entries.filter(|&(server, epoch)| known.is_valid(server, epoch)).collect();
-    let live = table.live().filter(|(_, server)| everyone || !server.announced);
+    let live = table.live().filter(|(_, server)| everyone || server.announced != Some(marker));
     for (id, server) in live {
         // An interest of a higher epoch stays: that process has taken the id from the one the table knows.
         servers.entry(id).or_insert(server.epoch);
@@ -123,7 +128,7 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    fn of(table: &'a ServerTable, met: impl Iterator<Item = (ServerId, Epoch)>) -> Self {
+    fn of(table: &'a ServerTable, marker: Marker, met: impl Iterator<Item = (ServerId, Epoch)>) -> Self {
         let mut newer = BTreeMap::<ServerId, Epoch>::new();
         for (server, epoch) in met {
             if table.get(server).is_none_or(|known| known.epoch < epoch) {
@@ -131,8 +136,8 @@ impl<'a> Known<'a> {
                 *highest = epoch.max(*highest);
             }
         }
-        let mut silent: BTreeMap<_, _> =
-            table.live().filter(|(_, server)| !server.announced).map(|(id, server)| (id, server.epoch)).collect();
+        let silent = table.live().filter(|(_, server)| server.announced != Some(marker));
+        let mut silent: BTreeMap<_, _> = silent.map(|(id, server)| (id, server.epoch)).collect();
         silent.extend(&newer);
         Self { table, refresh: !newer.is_empty(), newer, silent }
     }

@@ -15,11 +15,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::api::{self, AddressLimits, ApiState, ManagementState, Phase, Status};
-use crate::chat::{Chat, Parts, Passwords, Secret, Settings, Tokens, now_ms};
+use crate::chat::{Chat, Parts, Passwords, Secret, Settings, Tokens};
 use crate::delivery::{self, Ended, Relay, RelayConfig};
 use crate::gateway::{self, Bounds, Gateway};
 use crate::hub::Hub;
-use crate::store::Store;
+use crate::store::{Holder, Store};
 
 /// Where a server listens.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +56,9 @@ pub struct Assembly {
     pub metrics: PrometheusHandle,
 }
 
+/// How long a server id is held: as long as the process of the embedded default lives.
+const LEASE_MS: i64 = i64::MAX / 2;
+
 /// How long the connections have to take their goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -80,7 +83,7 @@ impl Server {
 
         let mut hubs = Vec::with_capacity(servers.len());
         for &server in &servers {
-            let epoch = store.take_epoch(server, now_ms()).await?;
+            let epoch = store.take_epoch(server, "", LEASE_MS).await?;
             let (hub, interest) = Hub::new(server, epoch);
             tasks.spawn(interest.run(hub.clone(), registry.clone()));
             let subscription = bus.subscribe(server).await?;
@@ -92,14 +95,21 @@ impl Server {
                     phase.send_replace(Phase::Fenced);
                 }
             });
-            registry.set_server(server, ServerEntry { epoch, live: true, announced: true }).await?;
+            registry
+                .set_server(
+                    server,
+                    ServerEntry { epoch, live: true, serving: true, announced: Some(registry.marker().await?) },
+                )
+                .await?;
             hubs.push(hub);
         }
+        let holder = Holder { server: first, epoch: hubs[0].epoch() };
+        store.write_as(holder);
         let router = Arc::new(Router::new(registry.clone(), bus, first));
         router.refresh().await?;
 
         let (publisher, queue) = delivery::channel();
-        let relay = Relay::new(store.clone(), router, registry.clone(), RelayConfig::default());
+        let relay = Relay::new(holder, store.clone(), router, registry.clone(), RelayConfig::default());
         relay.clone().start(queue, &mut tasks);
         let (chat, background) = Chat::new(Parts {
             store,

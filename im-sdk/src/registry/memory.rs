@@ -1,20 +1,20 @@
 //! The registry of a single process.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hash, RandomState};
 
 use async_trait::async_trait;
 use im_protocol::{ConnectionId, Epoch, ServerId, UserId};
 use parking_lot::{Mutex, RwLock};
 
-use super::{Registry, RegistryError, Route, Server, ServerTable, Topic};
+use super::{Interests, Marker, Registry, RegistryError, Route, Routes, Server, ServerTable, Topic};
 
 /// Enough that connections which come and go at once on a few cores seldom meet at one lock.
 const SHARDS: usize = 64;
 
 /// Routes, interests and servers in memory. It vanishes with the process, as any registry may.
-#[derive(Default)]
 pub struct MemoryRegistry {
+    marker: Marker,
     routes: Sharded<UserId, Vec<Route>>,
     interests: Sharded<Topic, BTreeMap<ServerId, Epoch>>,
     servers: RwLock<ServerTable>,
@@ -23,7 +23,18 @@ pub struct MemoryRegistry {
 impl MemoryRegistry {
     /// An empty registry.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            marker: Marker(rand::random()),
+            routes: Sharded::default(),
+            interests: Sharded::default(),
+            servers: RwLock::default(),
+        }
+    }
+}
+
+impl Default for MemoryRegistry {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -38,6 +49,13 @@ impl Registry for MemoryRegistry {
         Ok(others)
     }
 
+    async fn register_again(&self, routes: &[(UserId, Route)]) -> Result<(), RegistryError> {
+        for (user, route) in routes {
+            self.register(user, route.clone()).await?;
+        }
+        Ok(())
+    }
+
     async fn unregister(&self, user: &UserId, connection: ConnectionId) -> Result<(), RegistryError> {
         let mut shard = self.routes.of(user).lock();
         if let Some(routes) = shard.get_mut(user) {
@@ -49,35 +67,41 @@ impl Registry for MemoryRegistry {
         Ok(())
     }
 
-    async fn routes(&self, users: &[UserId]) -> Result<Vec<Vec<Route>>, RegistryError> {
+    async fn routes(&self, users: &[UserId]) -> Result<Routes, RegistryError> {
         let of = |user| self.routes.of(user).lock().get(user).cloned().unwrap_or_default();
-        Ok(users.iter().map(of).collect())
+        Ok(Routes { marker: self.marker, of: users.iter().map(of).collect() })
     }
 
     async fn set_interest(
         &self,
-        topic: &Topic,
+        topics: &[Topic],
         server: ServerId,
         epoch: Epoch,
         interested: bool,
     ) -> Result<(), RegistryError> {
-        let mut shard = self.interests.of(topic).lock();
-        let servers = shard.entry(topic.clone()).or_default();
-        let newer = servers.get(&server).is_some_and(|&known| known > epoch);
-        if !newer && interested {
-            servers.insert(server, epoch);
-        } else if !newer {
-            servers.remove(&server);
-        }
-        if servers.is_empty() {
-            shard.remove(topic);
+        for topic in topics {
+            let mut shard = self.interests.of(topic).lock();
+            let servers = shard.entry(topic.clone()).or_default();
+            let newer = servers.get(&server).is_some_and(|&known| known > epoch);
+            if !newer && interested {
+                servers.insert(server, epoch);
+            } else if !newer {
+                servers.remove(&server);
+            }
+            if servers.is_empty() {
+                shard.remove(topic);
+            }
         }
         Ok(())
     }
 
-    async fn interested(&self, topics: &[Topic]) -> Result<Vec<BTreeMap<ServerId, Epoch>>, RegistryError> {
+    async fn interested(&self, topics: &[Topic]) -> Result<Interests, RegistryError> {
         let of = |topic| self.interests.of(topic).lock().get(topic).cloned().unwrap_or_default();
-        Ok(topics.iter().map(of).collect())
+        Ok(Interests { marker: self.marker, of: topics.iter().map(of).collect() })
+    }
+
+    async fn marker(&self) -> Result<Marker, RegistryError> {
+        Ok(self.marker)
     }
 
     async fn set_server(&self, id: ServerId, server: Server) -> Result<(), RegistryError> {
@@ -87,6 +111,31 @@ impl Registry for MemoryRegistry {
 
     async fn servers(&self) -> Result<ServerTable, RegistryError> {
         Ok(self.servers.read().clone())
+    }
+
+    async fn users_of(
+        &self,
+        server: ServerId,
+        epoch: Epoch,
+        _cursor: u64,
+    ) -> Result<(u64, Vec<UserId>), RegistryError> {
+        let mut users = BTreeSet::new();
+        for shard in &self.routes.shards {
+            let shard = shard.lock();
+            let there = |routes: &[Route]| routes.iter().any(|route| route.server == server && route.epoch == epoch);
+            users.extend(shard.iter().filter(|(_, routes)| there(routes)).map(|(user, _)| user.clone()));
+        }
+        Ok((0, users.into_iter().collect()))
+    }
+
+    async fn forget_users_of(&self, server: ServerId, epoch: Epoch) -> Result<(), RegistryError> {
+        for shard in &self.routes.shards {
+            shard.lock().retain(|_, routes| {
+                routes.retain(|route| route.server != server || route.epoch != epoch);
+                !routes.is_empty()
+            });
+        }
+        Ok(())
     }
 }
 

@@ -56,8 +56,34 @@ pub struct Server {
     pub epoch: Epoch,
     /// False once its lease is over: all its routes are void.
     pub live: bool,
-    /// Whether all its routes and interests stand in the registry as it is now. Until then it gets every record.
-    pub announced: bool,
+    /// Takes new connections: false while it drains.
+    pub serving: bool,
+    /// The marker under which all its routes and interests are written. While it is not the current one, the server
+    /// gets every record.
+    pub announced: Option<Marker>,
+}
+
+/// Stands for the registry's content: one that was emptied, or came back without its last writes, has another one.
+/// Whoever reads routes learns the marker they were read under in the same round trip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Marker(pub u64);
+
+/// Routes, and what their absence is worth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Routes {
+    /// They were read under this marker.
+    pub marker: Marker,
+    /// In the order of the users asked for.
+    pub of: Vec<Vec<Route>>,
+}
+
+/// Interests, and what their absence is worth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interests {
+    /// They were read under this marker.
+    pub marker: Marker,
+    /// The servers with the epoch of the interest, in the order of the topics asked for.
+    pub of: Vec<BTreeMap<ServerId, Epoch>>,
 }
 
 /// The servers there are, by id. Never goes back in epoch.
@@ -99,29 +125,43 @@ pub trait Registry: Send + Sync + 'static {
     /// compared and set: a late goodbye of another connection cannot remove this one.
     async fn register(&self, user: &UserId, route: Route) -> Result<Vec<Route>, RegistryError>;
 
+    /// Writes routes again, many in one round trip: a server that finds a new marker announces what it holds.
+    async fn register_again(&self, routes: &[(UserId, Route)]) -> Result<(), RegistryError>;
+
     /// Removes one connection's route, and no other. Removing what is not there is fine.
     async fn unregister(&self, user: &UserId, connection: ConnectionId) -> Result<(), RegistryError>;
 
-    /// The routes of many users, in their order, in one round trip.
-    async fn routes(&self, users: &[UserId]) -> Result<Vec<Vec<Route>>, RegistryError>;
+    /// The routes of many users in one round trip.
+    async fn routes(&self, users: &[UserId]) -> Result<Routes, RegistryError>;
 
-    /// Writes or ends a server's interest in a topic. Called only when the server's local count goes 0 ↔ 1.
+    /// Writes or ends a server's interest in topics, many in one round trip. Called only when the server's local count
+    /// goes 0 ↔ 1, or to announce it again.
     async fn set_interest(
         &self,
-        topic: &Topic,
+        topics: &[Topic],
         server: ServerId,
         epoch: Epoch,
         interested: bool,
     ) -> Result<(), RegistryError>;
 
-    /// The servers interested in each topic with the epoch of the interest, in the order of `topics`, in one round trip.
-    async fn interested(&self, topics: &[Topic]) -> Result<Vec<BTreeMap<ServerId, Epoch>>, RegistryError>;
+    /// The servers interested in each topic, in one round trip.
+    async fn interested(&self, topics: &[Topic]) -> Result<Interests, RegistryError>;
 
-    /// Makes a server known, or tells that it is gone.
+    /// The marker; a registry without one is given one.
+    async fn marker(&self) -> Result<Marker, RegistryError>;
+
+    /// Makes a server known, or tells that it is gone. An older epoch changes nothing.
     async fn set_server(&self, id: ServerId, server: Server) -> Result<(), RegistryError>;
 
-    /// The servers there are.
+    /// The servers the registry knows of. A mirror of the store's table: who is missing is unknown, not dead.
     async fn servers(&self) -> Result<ServerTable, RegistryError>;
+
+    /// Users that a server wrote routes of under an epoch, a page at a time: `cursor` 0 begins, and 0 comes back at the
+    /// end. One who left a moment ago may be among them, one may come twice. For who was on a server that died.
+    async fn users_of(&self, server: ServerId, epoch: Epoch, cursor: u64) -> Result<(u64, Vec<UserId>), RegistryError>;
+
+    /// Drops what is kept for [`Registry::users_of`] of an epoch that is over.
+    async fn forget_users_of(&self, server: ServerId, epoch: Epoch) -> Result<(), RegistryError>;
 }
 
 /// Why the registry did not answer. Routing goes on without it, to every live server.

@@ -3,7 +3,7 @@
 use im_protocol::record::{Audience, Payload, Push, Record};
 use im_protocol::server::{ServerFrame, Typing};
 use im_protocol::{ConnectionId, ConversationId, Epoch, Frame, ServerId, Terminal, UserId};
-use im_sdk::registry::{Route, Server, ServerTable};
+use im_sdk::registry::{Marker, Route, Server, ServerTable};
 
 pub(crate) fn user(name: &str) -> UserId {
     name.parse().unwrap()
@@ -29,19 +29,22 @@ pub(crate) fn route(connection: u64, server: u16, epoch: u64) -> Route {
     }
 }
 
+/// The registry's, in tests of the plan.
+pub(crate) const MARKER: Marker = Marker(7);
+
 /// A server that lives and has announced all it holds.
 pub(crate) fn announced(epoch: u64) -> Server {
-    Server { epoch: Epoch(epoch), live: true, announced: true }
+    Server { epoch: Epoch(epoch), live: true, serving: true, announced: Some(MARKER) }
 }
 
 /// A server that lives and has not announced all it holds.
 pub(crate) fn silent(epoch: u64) -> Server {
-    Server { epoch: Epoch(epoch), live: true, announced: false }
+    Server { epoch: Epoch(epoch), live: true, serving: true, announced: None }
 }
 
 /// A server whose lease is over.
 pub(crate) fn gone(epoch: u64) -> Server {
-    Server { epoch: Epoch(epoch), live: false, announced: true }
+    Server { epoch: Epoch(epoch), live: false, serving: false, announced: Some(MARKER) }
 }
 
 pub(crate) fn table<const N: usize>(servers: [(u16, Server); N]) -> ServerTable {

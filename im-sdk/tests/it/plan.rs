@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashSet};
 
 use im_protocol::{ConnectionId, Epoch, ServerId, UserId};
-use im_sdk::registry::{Route, Server, ServerTable};
+use im_sdk::registry::{Marker, Route, Server, ServerTable};
 use im_sdk::routing::{Plan, plan, plan_interest};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::given::{announced, gone, route, silent, table, user, users};
+use crate::given::{MARKER, announced, gone, route, silent, table, user, users};
 
 /// The plan's batches as (server, epoch, users).
 fn batches(plan: &Plan) -> Vec<(u16, u64, Vec<&str>)> {
@@ -18,29 +18,37 @@ fn batches(plan: &Plan) -> Vec<(u16, u64, Vec<&str>)> {
 #[test]
 fn people_on_one_server_share_a_batch() {
     let routes = [vec![route(1, 0, 1)], vec![route(2, 1, 5), route(3, 0, 1)], vec![route(4, 0, 1), route(5, 0, 1)]];
-    let plan = plan(&users(&["a", "b", "c"]), &routes, &table([(0, announced(1)), (1, announced(5))]));
+    let plan = plan(&users(&["a", "b", "c"]), &routes, MARKER, &table([(0, announced(1)), (1, announced(5))]));
     assert_eq!(batches(&plan), [(0, 1, vec!["a", "b", "c"]), (1, 5, vec!["b"])]);
     assert_eq!((plan.offline, plan.unknown, plan.stale, plan.refresh), (vec![], vec![], vec![], false));
 }
 
 #[test]
 fn someone_without_a_route_is_offline_once_every_live_server_has_announced() {
-    let plan = plan(&users(&["a"]), &[vec![]], &table([(0, announced(1)), (1, gone(1))]));
+    let plan = plan(&users(&["a"]), &[vec![]], MARKER, &table([(0, announced(1)), (1, gone(1))]));
     assert_eq!(plan, Plan { offline: users(&["a"]), ..Plan::default() });
 }
 
 #[test]
 fn a_live_server_that_has_not_announced_gets_everyone_and_nobody_is_offline() {
     let routes = [vec![route(1, 0, 1)], vec![], vec![route(2, 1, 1)]];
-    let plan = plan(&users(&["a", "b", "c"]), &routes, &table([(0, announced(1)), (1, silent(1))]));
+    let plan = plan(&users(&["a", "b", "c"]), &routes, MARKER, &table([(0, announced(1)), (1, silent(1))]));
     assert_eq!(batches(&plan), [(0, 1, vec!["a"]), (1, 1, vec!["a", "b", "c"])]);
     assert_eq!((plan.offline, plan.unknown), (vec![], users(&["b"])));
 }
 
 #[test]
+fn a_server_that_announced_under_another_marker_is_as_good_as_silent() {
+    let elsewhere = Server { announced: Some(Marker(1)), ..announced(1) };
+    let plan = plan(&users(&["a"]), &[vec![]], MARKER, &table([(0, announced(1)), (1, elsewhere)]));
+    assert_eq!(batches(&plan), [(1, 1, vec!["a"])]);
+    assert_eq!((plan.offline, plan.unknown), (vec![], users(&["a"])));
+}
+
+#[test]
 fn routes_of_a_lower_epoch_or_of_a_server_that_is_gone_are_stale() {
     let routes = [vec![route(1, 0, 1), route(2, 1, 3)], vec![route(3, 0, 2)]];
-    let plan = plan(&users(&["a", "b"]), &routes, &table([(0, announced(2)), (1, gone(3))]));
+    let plan = plan(&users(&["a", "b"]), &routes, MARKER, &table([(0, announced(2)), (1, gone(3))]));
     assert_eq!(batches(&plan), [(0, 2, vec!["b"])]);
     assert_eq!(plan.stale, [(user("a"), ConnectionId(1)), (user("a"), ConnectionId(2))]);
     assert_eq!((plan.offline, plan.refresh), (users(&["a"]), false));
@@ -49,7 +57,7 @@ fn routes_of_a_lower_epoch_or_of_a_server_that_is_gone_are_stale() {
 #[test]
 fn a_higher_epoch_is_used_voids_the_lower_ones_and_asks_for_a_refresh() {
     let routes = [vec![route(1, 0, 2)], vec![route(2, 0, 3)], vec![]];
-    let plan = plan(&users(&["a", "b", "c"]), &routes, &table([(0, announced(2))]));
+    let plan = plan(&users(&["a", "b", "c"]), &routes, MARKER, &table([(0, announced(2))]));
     assert_eq!(batches(&plan), [(0, 3, vec!["a", "b", "c"])]);
     assert_eq!(plan.stale, [(user("a"), ConnectionId(1))]);
     assert_eq!((plan.unknown, plan.offline, plan.refresh), (users(&["a", "c"]), vec![], true));
@@ -57,7 +65,7 @@ fn a_higher_epoch_is_used_voids_the_lower_ones_and_asks_for_a_refresh() {
 
 #[test]
 fn a_server_the_table_does_not_list_is_used_and_asks_for_a_refresh() {
-    let plan = plan(&users(&["a"]), &[vec![route(1, 7, 1)]], &ServerTable::default());
+    let plan = plan(&users(&["a"]), &[vec![route(1, 7, 1)]], MARKER, &ServerTable::default());
     assert_eq!(batches(&plan), [(7, 1, vec!["a"])]);
     assert!(plan.refresh);
 }
@@ -65,14 +73,14 @@ fn a_server_the_table_does_not_list_is_used_and_asks_for_a_refresh() {
 #[test]
 fn someone_named_twice_counts_once() {
     let routes = [vec![route(1, 0, 1)], vec![], vec![route(1, 0, 1)], vec![]];
-    let plan = plan(&users(&["a", "b", "a", "b"]), &routes, &table([(0, announced(1))]));
+    let plan = plan(&users(&["a", "b", "a", "b"]), &routes, MARKER, &table([(0, announced(1))]));
     assert_eq!(batches(&plan), [(0, 1, vec!["a"])]);
     assert_eq!(plan.offline, users(&["b"]));
 }
 
 #[test]
 fn nobody_named_is_no_record() {
-    assert_eq!(plan(&[], &Vec::<Vec<Route>>::new(), &table([(0, silent(1))])), Plan::default());
+    assert_eq!(plan(&[], &Vec::<Vec<Route>>::new(), MARKER, &table([(0, silent(1))])), Plan::default());
 }
 
 fn interest<const N: usize>(entries: [(u16, u64); N]) -> BTreeMap<ServerId, Epoch> {
@@ -82,27 +90,28 @@ fn interest<const N: usize>(entries: [(u16, u64); N]) -> BTreeMap<ServerId, Epoc
 #[test]
 fn the_interested_servers_and_the_silent_ones_are_the_targets() {
     let servers = table([(0, announced(1)), (1, announced(1)), (2, silent(1)), (3, gone(1))]);
-    let plan = plan_interest(&interest([(1, 1), (3, 1)]), &servers, false);
+    let plan = plan_interest(&interest([(1, 1), (3, 1)]), MARKER, &servers, false);
     assert_eq!((plan.servers, plan.refresh), (interest([(1, 1), (2, 1)]), false));
 }
 
 #[test]
 fn an_interest_of_a_lower_epoch_is_void_and_of_a_higher_one_asks_for_a_refresh() {
     let servers = table([(0, announced(2)), (1, gone(2))]);
-    let plan = plan_interest(&interest([(0, 1), (1, 3)]), &servers, false);
+    let plan = plan_interest(&interest([(0, 1), (1, 3)]), MARKER, &servers, false);
     assert_eq!((plan.servers, plan.refresh), (interest([(1, 3)]), true));
 }
 
 #[test]
 fn without_an_index_every_live_server_is_a_target_with_its_newest_epoch() {
     let servers = table([(0, announced(1)), (1, announced(2)), (2, gone(1))]);
-    let plan = plan_interest(&interest([(1, 3)]), &servers, true);
+    let plan = plan_interest(&interest([(1, 3)]), MARKER, &servers, true);
     assert_eq!(plan.servers, interest([(0, 1), (1, 3)]));
 }
 
 prop_compose! {
-    fn any_server()(epoch in 1..4_u64, live: bool, announced: bool) -> Server {
-        Server { epoch: Epoch(epoch), live, announced }
+    fn any_server()(epoch in 1..4_u64, live: bool, announced: Option<bool>) -> Server {
+        let announced = announced.map(|current| if current { MARKER } else { Marker(1) });
+        Server { epoch: Epoch(epoch), live, serving: live, announced }
     }
 }
 
@@ -151,7 +160,7 @@ fn is_valid(route: &Route, routes: &[Vec<Route>], table: &ServerTable) -> bool {
 proptest! {
     #[test]
     fn everyone_is_in_a_batch_or_offline_or_unknown((names, routes) in any_people(), table in any_table()) {
-        let plan = plan(&names, &routes, &table);
+        let plan = plan(&names, &routes, MARKER, &table);
         for name in &names {
             let batched = plan.batches.values().any(|batch| batch.users.contains(name));
             let offline = plan.offline.contains(name);
@@ -162,8 +171,8 @@ proptest! {
 
     #[test]
     fn offline_needs_every_live_server_to_have_announced((names, routes) in any_people(), table in any_table()) {
-        let plan = plan(&names, &routes, &table);
-        if table.live().any(|(_, server)| !server.announced) {
+        let plan = plan(&names, &routes, MARKER, &table);
+        if table.live().any(|(_, server)| server.announced != Some(MARKER)) {
             prop_assert!(plan.offline.is_empty());
         }
         prop_assert!(plan.offline.is_empty() || plan.unknown.is_empty());
@@ -171,7 +180,7 @@ proptest! {
 
     #[test]
     fn every_valid_route_is_covered_and_every_other_is_stale((names, routes) in any_people(), table in any_table()) {
-        let plan = plan(&names, &routes, &table);
+        let plan = plan(&names, &routes, MARKER, &table);
         for (name, route) in names.iter().zip(&routes).flat_map(|(name, routes)| routes.iter().map(move |r| (name, r))) {
             let stale = plan.stale.contains(&(name.clone(), route.connection));
             prop_assert_eq!(stale, !is_valid(route, &routes, &table));
@@ -185,7 +194,7 @@ proptest! {
 
     #[test]
     fn no_batch_is_empty_or_doubles_anyone_or_leaves_the_order((names, routes) in any_people(), table in any_table()) {
-        let plan = plan(&names, &routes, &table);
+        let plan = plan(&names, &routes, MARKER, &table);
         let mut seen = HashSet::new();
         let order: Vec<&UserId> = names.iter().filter(|name| seen.insert(*name)).collect();
         let lists = plan.batches.values().map(|batch| &batch.users).chain([&plan.offline, &plan.unknown]);
@@ -198,7 +207,7 @@ proptest! {
 
     #[test]
     fn no_batch_is_made_for_an_epoch_below_the_known_one((names, routes) in any_people(), table in any_table()) {
-        let plan = plan(&names, &routes, &table);
+        let plan = plan(&names, &routes, MARKER, &table);
         for (&id, batch) in &plan.batches {
             prop_assert!(table.get(id).is_none_or(|known| known.epoch <= batch.epoch));
         }
@@ -222,9 +231,9 @@ proptest! {
         table in any_table(),
         everyone: bool,
     ) {
-        let plan = plan_interest(&entries, &table, everyone);
+        let plan = plan_interest(&entries, MARKER, &table, everyone);
         for (id, server) in table.live() {
-            let wanted = everyone || !server.announced || entries.get(&id).is_some_and(|&epoch| epoch >= server.epoch);
+            let wanted = everyone || server.announced != Some(MARKER) || entries.get(&id).is_some_and(|&epoch| epoch >= server.epoch);
             prop_assert_eq!(plan.servers.contains_key(&id), wanted);
         }
         for (&id, &epoch) in &plan.servers {

@@ -1,6 +1,5 @@
 //! The router: how many records and look-ups a push takes, and what happens when a part is away.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -10,11 +9,13 @@ use im_protocol::close::CloseReason;
 use im_protocol::record::{About, Audience, Disconnect, Payload, Push};
 use im_protocol::{ConnectionId, Epoch, ServerId, UserId};
 use im_sdk::bus::{Bus, BusError, Outgoing, Subscription};
-use im_sdk::registry::{MemoryRegistry, Registry, RegistryError, Route, Server, ServerTable, Topic};
+use im_sdk::registry::{
+    Interests, Marker, MemoryRegistry, Registry, RegistryError, Route, Routes, Server, ServerTable, Topic,
+};
 use im_sdk::router::{Recipients, Routed, Router};
 use parking_lot::Mutex;
 
-use crate::given::{announced, conversation, frame, gone, route, silent, user, users};
+use crate::given::{MARKER, announced, conversation, frame, gone, route, silent, user, users};
 
 /// A registry that counts its round trips and can be away.
 #[derive(Default)]
@@ -41,18 +42,30 @@ impl Registry for Counting {
     async fn unregister(&self, user: &UserId, connection: ConnectionId) -> Result<(), RegistryError> {
         self.inner.unregister(user, connection).await
     }
-    async fn routes(&self, users: &[UserId]) -> Result<Vec<Vec<Route>>, RegistryError> {
+    async fn register_again(&self, routes: &[(UserId, Route)]) -> Result<(), RegistryError> {
+        self.inner.register_again(routes).await
+    }
+    async fn routes(&self, users: &[UserId]) -> Result<Routes, RegistryError> {
         self.check()?;
         self.routes.fetch_add(1, Ordering::SeqCst);
-        self.inner.routes(users).await
+        Ok(Routes { marker: MARKER, ..self.inner.routes(users).await? })
     }
-    async fn set_interest(&self, topic: &Topic, id: ServerId, epoch: Epoch, on: bool) -> Result<(), RegistryError> {
-        self.inner.set_interest(topic, id, epoch, on).await
+    async fn set_interest(&self, topics: &[Topic], id: ServerId, epoch: Epoch, on: bool) -> Result<(), RegistryError> {
+        self.inner.set_interest(topics, id, epoch, on).await
     }
-    async fn interested(&self, topics: &[Topic]) -> Result<Vec<BTreeMap<ServerId, Epoch>>, RegistryError> {
+    async fn interested(&self, topics: &[Topic]) -> Result<Interests, RegistryError> {
         self.check()?;
         self.interests.fetch_add(1, Ordering::SeqCst);
-        self.inner.interested(topics).await
+        Ok(Interests { marker: MARKER, ..self.inner.interested(topics).await? })
+    }
+    async fn marker(&self) -> Result<Marker, RegistryError> {
+        Ok(MARKER)
+    }
+    async fn users_of(&self, id: ServerId, epoch: Epoch, cursor: u64) -> Result<(u64, Vec<UserId>), RegistryError> {
+        self.inner.users_of(id, epoch, cursor).await
+    }
+    async fn forget_users_of(&self, id: ServerId, epoch: Epoch) -> Result<(), RegistryError> {
+        self.inner.forget_users_of(id, epoch).await
     }
     async fn set_server(&self, id: ServerId, server: Server) -> Result<(), RegistryError> {
         self.inner.set_server(id, server).await
@@ -105,7 +118,7 @@ impl Cluster {
     }
 
     async fn interest(&self, topic: Topic, server: u16, epoch: u64) {
-        self.registry.set_interest(&topic, ServerId(server), Epoch(epoch), true).await.unwrap();
+        self.registry.set_interest(&[topic], ServerId(server), Epoch(epoch), true).await.unwrap();
     }
 
     /// What was published since, as (server, epoch, audience).
@@ -246,7 +259,7 @@ async fn stale_routes_that_are_met_are_deleted_and_others_are_not() {
     cluster.connect("a", route(2, 0, 2)).await;
     cluster.router.publish(vec![routed(to_users(&["a"]))]).await;
     let deadline = Instant::now() + Duration::from_secs(20);
-    while cluster.registry.routes(&users(&["a"])).await.unwrap() != [vec![route(2, 0, 2)]] {
+    while cluster.registry.routes(&users(&["a"])).await.unwrap().of != [vec![route(2, 0, 2)]] {
         assert!(Instant::now() < deadline, "the stale route is still there");
         tokio::task::yield_now().await;
     }

@@ -26,7 +26,7 @@ impl Chat {
         if users.is_empty() {
             return Ok(Vec::new());
         }
-        let mut routes = self.registry.routes(users).await.map_err(registry_unavailable)?;
+        let mut routes = self.registry.routes(users).await.map_err(registry_unavailable)?.of;
         let table = self.registry.servers().await.map_err(registry_unavailable)?;
         for of_user in &mut routes {
             of_user.retain(|route| {

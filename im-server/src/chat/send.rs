@@ -159,6 +159,7 @@ impl Chat {
         let interested = self.registry.interested(&[topic]).await.map_err(registry_unavailable)?;
         let table = self.registry.servers().await.map_err(registry_unavailable)?;
         let inside = interested
+            .of
             .into_iter()
             .flatten()
             .any(|(server, epoch)| table.get(server).is_some_and(|server| server.live && server.epoch <= epoch));

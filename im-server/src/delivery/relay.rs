@@ -18,10 +18,13 @@ use super::frames::{self, Frames, Tell};
 use super::members::Members;
 use super::publisher::Job;
 use crate::chat::{Devices, now_ms};
-use crate::store::{Committed, OutboxId, OutboxItem, OutboxRow, Removal, Store};
+use crate::store::{Committed, Holder, OutboxId, OutboxItem, OutboxRow, Removal, Store};
 
 /// Jobs taken at once: their recipients are looked up in one round trip.
 const BATCH: usize = 256;
+
+/// Outbox rows taken over in one statement.
+const SWEPT: u32 = 256;
 
 /// Outbox rows forgotten in one statement.
 const FORGET: usize = 1_000;
@@ -55,6 +58,7 @@ pub struct Queue(pub(super) mpsc::Receiver<Job>);
 
 /// The relay of one process.
 pub struct Relay {
+    holder: Holder,
     store: Arc<dyn Store>,
     router: Arc<Router>,
     registry: Arc<dyn Registry>,
@@ -72,14 +76,15 @@ struct InMemory {
 }
 
 impl Relay {
-    /// A relay.
+    /// The relay of what `holder` commits.
     pub fn new(
+        holder: Holder,
         store: Arc<dyn Store>,
         router: Arc<Router>,
         registry: Arc<dyn Registry>,
         config: RelayConfig,
     ) -> Arc<Self> {
-        Arc::new(Self { store, router, registry, config, outbox: Mutex::default() })
+        Arc::new(Self { holder, store, router, registry, config, outbox: Mutex::default() })
     }
 
     /// Starts the tasks; they end with the set. What an earlier process left in the outbox is published first.
@@ -144,7 +149,7 @@ impl Relay {
 
     async fn disconnect(&self, user: UserId, devices: &Devices, reason: im_protocol::close::CloseReason) {
         let routes = match self.registry.routes(std::slice::from_ref(&user)).await {
-            Ok(routes) => routes.into_iter().flatten(),
+            Ok(routes) => routes.of.into_iter().flatten(),
             Err(error) => {
                 // The session is dead all the same: the sweep of sessions closes the connection within a minute.
                 tracing::warn!(%error, "the routes of a user could not be read");
@@ -168,39 +173,49 @@ impl Relay {
         let mut frames = self.frames();
         let mut ticks = tokio::time::interval(self.config.sweep_every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        // At the start nothing in the outbox is this process's own.
-        let mut before = now_ms();
         loop {
             ticks.tick().await;
-            if let Err(error) = self.take_over(&mut frames, before).await {
+            if let Err(error) = self.take_over(&mut frames).await {
                 tracing::warn!(%error, "the outbox could not be read");
             }
-            before = now_ms() - self.config.orphaned_after;
         }
     }
 
-    async fn take_over(&self, frames: &mut Frames, before: TimeMs) -> crate::store::Result<()> {
+    /// Publishes rows of processes that are gone, then own ones that memory does not hold.
+    async fn take_over(&self, frames: &mut Frames) -> crate::store::Result<()> {
+        loop {
+            let rows = self.store.take_over(self.holder, SWEPT).await?;
+            if rows.is_empty() {
+                break;
+            }
+            self.publish_again(frames, rows).await;
+        }
+        let before = now_ms() - self.config.orphaned_after;
         let mut after = OutboxId(i64::MIN);
         loop {
-            let rows = self.store.waiting(after, before, u32::try_from(BATCH).unwrap_or(u32::MAX)).await?;
+            let rows = self.store.waiting(self.holder, after, before, SWEPT).await?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = last.id;
-            let orphans: Vec<OutboxRow> = {
+            let forgotten: Vec<OutboxRow> = {
                 let outbox = self.outbox.lock();
                 let known = |id: &OutboxId| outbox.held.contains(id) || outbox.acked.contains(id);
                 rows.into_iter().filter(|row| !known(&row.id)).collect()
             };
-            for row in orphans {
-                metrics::counter!("im_outbox_taken_over_total").increment(1);
-                let tell_changes = now_ms() - row.time <= self.config.poke_after;
-                let mut batch = Batch::default();
-                match self.again(frames, row.items, tell_changes).await {
-                    Ok(pushes) => batch.add(row.id, pushes),
-                    // The others must not wait for one that cannot be read.
-                    Err(error) => tracing::warn!(%error, row = row.id.0, "an outbox row could not be read"),
-                }
-                self.send(batch).await;
+            self.publish_again(frames, forgotten).await;
+        }
+    }
+
+    async fn publish_again(&self, frames: &mut Frames, rows: Vec<OutboxRow>) {
+        for row in rows {
+            metrics::counter!("im_outbox_taken_over_total").increment(1);
+            let tell_changes = now_ms() - row.time <= self.config.poke_after;
+            let mut batch = Batch::default();
+            match self.again(frames, row.items, tell_changes).await {
+                Ok(pushes) => batch.add(row.id, pushes),
+                // The others must not wait for one that cannot be read.
+                Err(error) => tracing::warn!(%error, row = row.id.0, "an outbox row could not be read"),
             }
+            self.send(batch).await;
         }
     }
 

@@ -79,7 +79,8 @@ async fn reconcile(hub: &Hub, registry: &dyn Registry, topic: &Topic, written: &
         if wanted == written.contains(topic) {
             return true;
         }
-        if let Err(error) = registry.set_interest(topic, hub.server(), hub.epoch(), wanted).await {
+        if let Err(error) = registry.set_interest(std::slice::from_ref(topic), hub.server(), hub.epoch(), wanted).await
+        {
             tracing::warn!(%error, topic = topic.key(), "an interest could not be written; trying again");
             return false;
         }

@@ -79,7 +79,7 @@ impl Rig {
     }
 
     async fn is_interested(&self, topic: Topic) -> bool {
-        !self.registry.interested(&[topic]).await.unwrap()[0].is_empty()
+        !self.registry.interested(&[topic]).await.unwrap().of[0].is_empty()
     }
 }
 

@@ -30,7 +30,7 @@ pub use messages::{
     Recalled, Refusal, Removal, Slice,
 };
 pub use outbox::{Outbox, OutboxId, OutboxItem, OutboxRow};
-pub use servers::Servers;
+pub use servers::{Holder, Renewal, Report, ServerRow, Servers};
 pub use sessions::{NewSession, Rotation, Session, SessionId, Sessions};
 pub use social::{Answered, Friend, FriendRequest, Requested, Social};
 

@@ -5,7 +5,7 @@ use im_protocol::server::RemovedReason;
 use im_protocol::{ConversationId, Seq, TimeMs, UserId};
 use serde::{Deserialize, Serialize};
 
-use super::Result;
+use super::{Holder, Result};
 
 /// Id of an outbox row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,12 +34,19 @@ pub struct OutboxRow {
     pub items: Vec<OutboxItem>,
 }
 
-/// The outbox. Rows are written by the commits themselves.
+/// The outbox. Rows are written by the commits themselves, and belong to the process that is to publish them.
 #[async_trait]
 pub trait Outbox {
+    /// Rows that are written from now on through this store, or a clone of it, belong to `holder`.
+    fn write_as(&self, holder: Holder);
+
     /// Forgets rows whose every item the bus has acked.
     async fn forget(&self, ids: &[OutboxId]) -> Result<()>;
 
-    /// Rows with an id above `after`, committed before `before`, oldest first.
-    async fn waiting(&self, after: OutboxId, before: TimeMs, limit: u32) -> Result<Vec<OutboxRow>>;
+    /// A holder's rows with an id above `after`, committed before `before`, oldest first.
+    async fn waiting(&self, holder: Holder, after: OutboxId, before: TimeMs, limit: u32) -> Result<Vec<OutboxRow>>;
+
+    /// Gives `holder` rows of processes whose lease is over or whose id was taken by another, oldest first. Two that
+    /// ask at once never get the same row, and neither waits for the other.
+    async fn take_over(&self, holder: Holder, limit: u32) -> Result<Vec<OutboxRow>>;
 }

@@ -25,6 +25,9 @@ macro_rules! registry_contract {
             unregistering_removes_its_own_route_only
             unregistering_what_is_not_there_is_fine
             routes_come_in_the_order_of_the_users_with_nothing_for_strangers
+            routes_written_again_stand_beside_the_others
+            everything_is_read_under_one_marker
+            who_was_on_a_server_is_known_by_its_epoch
             an_interest_is_seen_until_it_ends
             interests_come_in_the_order_of_the_topics
             a_late_goodbye_of_an_older_epoch_does_not_end_a_newer_interest

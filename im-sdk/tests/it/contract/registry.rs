@@ -10,9 +10,9 @@ use crate::given::{announced, conversation, gone, route, user, users};
 pub(crate) async fn a_route_is_found_until_it_is_unregistered(registry: &dyn Registry) {
     let alice = user("alice");
     registry.register(&alice, route(1, 0, 1)).await.unwrap();
-    assert_eq!(registry.routes(std::slice::from_ref(&alice)).await.unwrap(), [vec![route(1, 0, 1)]]);
+    assert_eq!(registry.routes(std::slice::from_ref(&alice)).await.unwrap().of, [vec![route(1, 0, 1)]]);
     registry.unregister(&alice, ConnectionId(1)).await.unwrap();
-    assert_eq!(registry.routes(&[alice]).await.unwrap(), [vec![]]);
+    assert_eq!(registry.routes(&[alice]).await.unwrap().of, [vec![]]);
 }
 
 pub(crate) async fn registering_tells_the_other_routes_of_the_user_and_no_one_elses(registry: &dyn Registry) {
@@ -29,7 +29,7 @@ pub(crate) async fn registering_a_connection_again_replaces_its_route(registry: 
     let alice = user("alice");
     registry.register(&alice, route(1, 0, 1)).await.unwrap();
     assert_eq!(registry.register(&alice, route(1, 0, 2)).await.unwrap(), [], "a route is not another one of itself");
-    assert_eq!(registry.routes(&[alice]).await.unwrap(), [vec![route(1, 0, 2)]]);
+    assert_eq!(registry.routes(&[alice]).await.unwrap().of, [vec![route(1, 0, 2)]]);
 }
 
 pub(crate) async fn unregistering_removes_its_own_route_only(registry: &dyn Registry) {
@@ -37,7 +37,7 @@ pub(crate) async fn unregistering_removes_its_own_route_only(registry: &dyn Regi
     registry.register(&alice, route(1, 0, 1)).await.unwrap();
     registry.register(&alice, route(2, 0, 1)).await.unwrap();
     registry.unregister(&alice, ConnectionId(1)).await.unwrap();
-    assert_eq!(registry.routes(&[alice]).await.unwrap(), [vec![route(2, 0, 1)]]);
+    assert_eq!(registry.routes(&[alice]).await.unwrap().of, [vec![route(2, 0, 1)]]);
 }
 
 pub(crate) async fn unregistering_what_is_not_there_is_fine(registry: &dyn Registry) {
@@ -45,16 +45,60 @@ pub(crate) async fn unregistering_what_is_not_there_is_fine(registry: &dyn Regis
     registry.unregister(&alice, ConnectionId(1)).await.unwrap();
     registry.register(&alice, route(1, 0, 1)).await.unwrap();
     registry.unregister(&user("bob"), ConnectionId(1)).await.unwrap();
-    assert_eq!(registry.routes(&[alice]).await.unwrap(), [vec![route(1, 0, 1)]]);
+    assert_eq!(registry.routes(&[alice]).await.unwrap().of, [vec![route(1, 0, 1)]]);
 }
 
 pub(crate) async fn routes_come_in_the_order_of_the_users_with_nothing_for_strangers(registry: &dyn Registry) {
     let named = users(&["carol", "nobody", "alice"]);
     registry.register(&named[2], route(1, 0, 1)).await.unwrap();
     registry.register(&named[0], route(3, 1, 1)).await.unwrap();
-    let routes = registry.routes(&named).await.unwrap();
+    let routes = registry.routes(&named).await.unwrap().of;
     assert_eq!(routes, [vec![route(3, 1, 1)], vec![], vec![route(1, 0, 1)]]);
-    assert_eq!(registry.routes(&[]).await.unwrap(), Vec::<Vec<_>>::new());
+    assert_eq!(registry.routes(&[]).await.unwrap().of, Vec::<Vec<_>>::new());
+}
+
+pub(crate) async fn routes_written_again_stand_beside_the_others(registry: &dyn Registry) {
+    let named = users(&["alice", "bob"]);
+    registry.register(&named[0], route(1, 0, 1)).await.unwrap();
+    let held = [(named[0].clone(), route(2, 1, 1)), (named[1].clone(), route(3, 1, 1))];
+    registry.register_again(&held).await.unwrap();
+    registry.register_again(&held).await.unwrap();
+    let mut routes = registry.routes(&named).await.unwrap().of;
+    routes[0].sort_by_key(|route| route.connection);
+    assert_eq!(routes, [vec![route(1, 0, 1), route(2, 1, 1)], vec![route(3, 1, 1)]]);
+}
+
+pub(crate) async fn everything_is_read_under_one_marker(registry: &dyn Registry) {
+    let marker = registry.marker().await.unwrap();
+    assert_eq!(registry.marker().await.unwrap(), marker);
+    assert_eq!(registry.routes(&users(&["alice", "bob"])).await.unwrap().marker, marker);
+    assert_eq!(registry.interested(&[group()]).await.unwrap().marker, marker);
+}
+
+async fn users_of(registry: &dyn Registry, server: u16, epoch: u64) -> Vec<String> {
+    let mut found = std::collections::BTreeSet::new();
+    let mut cursor = 0;
+    loop {
+        let (next, users) = registry.users_of(ServerId(server), Epoch(epoch), cursor).await.unwrap();
+        found.extend(users.iter().map(ToString::to_string));
+        if next == 0 {
+            return found.into_iter().collect();
+        }
+        cursor = next;
+    }
+}
+
+pub(crate) async fn who_was_on_a_server_is_known_by_its_epoch(registry: &dyn Registry) {
+    let named = users(&["alice", "bob", "carol"]);
+    registry.register(&named[0], route(1, 0, 1)).await.unwrap();
+    registry.register(&named[1], route(2, 1, 1)).await.unwrap();
+    registry.register_again(&[(named[2].clone(), route(3, 0, 1))]).await.unwrap();
+    registry.register(&named[1], route(4, 0, 2)).await.unwrap();
+    assert_eq!(users_of(registry, 0, 1).await, ["alice", "carol"]);
+    assert_eq!(users_of(registry, 0, 2).await, ["bob"]);
+    registry.forget_users_of(ServerId(0), Epoch(1)).await.unwrap();
+    assert_eq!(users_of(registry, 0, 1).await, Vec::<String>::new());
+    assert_eq!(users_of(registry, 1, 1).await, ["bob"]);
 }
 
 fn group() -> Topic {
@@ -62,39 +106,39 @@ fn group() -> Topic {
 }
 
 async fn interested(registry: &dyn Registry, topic: &Topic) -> Vec<(u16, u64)> {
-    let found = registry.interested(std::slice::from_ref(topic)).await.unwrap();
+    let found = registry.interested(std::slice::from_ref(topic)).await.unwrap().of;
     assert_eq!(found.len(), 1);
     found[0].iter().map(|(server, epoch)| (server.0, epoch.0)).collect()
 }
 
 pub(crate) async fn an_interest_is_seen_until_it_ends(registry: &dyn Registry) {
     assert_eq!(interested(registry, &group()).await, []);
-    registry.set_interest(&group(), ServerId(0), Epoch(1), true).await.unwrap();
-    registry.set_interest(&group(), ServerId(1), Epoch(3), true).await.unwrap();
+    registry.set_interest(&[group()], ServerId(0), Epoch(1), true).await.unwrap();
+    registry.set_interest(&[group()], ServerId(1), Epoch(3), true).await.unwrap();
     assert_eq!(interested(registry, &group()).await, [(0, 1), (1, 3)]);
-    registry.set_interest(&group(), ServerId(0), Epoch(1), false).await.unwrap();
+    registry.set_interest(&[group()], ServerId(0), Epoch(1), false).await.unwrap();
     assert_eq!(interested(registry, &group()).await, [(1, 3)]);
 }
 
 pub(crate) async fn interests_come_in_the_order_of_the_topics(registry: &dyn Registry) {
     let topics = [Topic::Presence(user("bob")), group()];
-    registry.set_interest(&topics[1], ServerId(0), Epoch(1), true).await.unwrap();
-    let found = registry.interested(&topics).await.unwrap();
+    registry.set_interest(&topics[1..], ServerId(0), Epoch(1), true).await.unwrap();
+    let found = registry.interested(&topics).await.unwrap().of;
     assert_eq!(found, [BTreeMap::new(), BTreeMap::from([(ServerId(0), Epoch(1))])]);
-    assert_eq!(registry.interested(&[]).await.unwrap(), []);
+    assert_eq!(registry.interested(&[]).await.unwrap().of, []);
 }
 
 pub(crate) async fn a_late_goodbye_of_an_older_epoch_does_not_end_a_newer_interest(registry: &dyn Registry) {
-    registry.set_interest(&group(), ServerId(0), Epoch(2), true).await.unwrap();
-    registry.set_interest(&group(), ServerId(0), Epoch(1), false).await.unwrap();
+    registry.set_interest(&[group()], ServerId(0), Epoch(2), true).await.unwrap();
+    registry.set_interest(&[group()], ServerId(0), Epoch(1), false).await.unwrap();
     assert_eq!(interested(registry, &group()).await, [(0, 2)]);
 }
 
 pub(crate) async fn an_older_epoch_does_not_overwrite_a_newer_interest(registry: &dyn Registry) {
-    registry.set_interest(&group(), ServerId(0), Epoch(2), true).await.unwrap();
-    registry.set_interest(&group(), ServerId(0), Epoch(1), true).await.unwrap();
+    registry.set_interest(&[group()], ServerId(0), Epoch(2), true).await.unwrap();
+    registry.set_interest(&[group()], ServerId(0), Epoch(1), true).await.unwrap();
     assert_eq!(interested(registry, &group()).await, [(0, 2)]);
-    registry.set_interest(&group(), ServerId(0), Epoch(3), true).await.unwrap();
+    registry.set_interest(&[group()], ServerId(0), Epoch(3), true).await.unwrap();
     assert_eq!(interested(registry, &group()).await, [(0, 3)]);
 }
 
@@ -107,7 +151,7 @@ pub(crate) async fn topics_of_different_kinds_do_not_meet(registry: &dyn Registr
         Topic::Inside(room, user("alice")),
     ];
     for (n, topic) in (0..).zip(&kinds) {
-        registry.set_interest(topic, ServerId(n), Epoch(1), true).await.unwrap();
+        registry.set_interest(std::slice::from_ref(topic), ServerId(n), Epoch(1), true).await.unwrap();
     }
     for (n, topic) in (0..).zip(&kinds) {
         assert_eq!(interested(registry, topic).await, [(n, 1)], "{topic:?}");

@@ -126,7 +126,7 @@ impl Batch {
             .iter()
             .map(|draft| OutboxItem::Message(draft.message.conversation.clone(), draft.message.seq))
             .collect();
-        let outbox = remember(write.on(), self.now, &items).await?;
+        let outbox = remember(&mut write, self.now, &items).await?;
         write.commit().await?;
         Ok(outbox)
     }

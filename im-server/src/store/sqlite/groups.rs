@@ -144,7 +144,7 @@ impl Groups for SqliteStore {
         }
         let drafts = [draft];
         insert(write.on(), &drafts).await?;
-        let outbox = remember(write.on(), new.time, &[OutboxItem::Message(conversation.clone(), 1)]).await?;
+        let outbox = remember(&mut write, new.time, &[OutboxItem::Message(conversation.clone(), 1)]).await?;
         write.commit().await?;
 
         let [draft] = drafts;

@@ -280,7 +280,7 @@ async fn apply(
     items.extend(
         removed.iter().map(|removal| OutboxItem::Removed(conversation.clone(), removal.users.clone(), removal.reason)),
     );
-    let outbox = remember(write.on(), time, &items).await?;
+    let outbox = remember(&mut write, time, &items).await?;
     write.commit().await?;
 
     // A group ends after its last notification, which the members as they were still get.

@@ -242,7 +242,7 @@ impl Messages for SqliteStore {
         .bind(int(rev))
         .execute(write.on())
         .await?;
-        let outbox = remember(write.on(), now, &[OutboxItem::Changed(conversation.clone(), seq)]).await?;
+        let outbox = remember(&mut write, now, &[OutboxItem::Changed(conversation.clone(), seq)]).await?;
         write.commit().await?;
         let facts = stored.remove(conversation).expect("looked up above");
         let changed = CommittedMessage {

@@ -22,14 +22,16 @@ mod social;
 mod stays;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 pub use error::OpenError;
 
-use super::{LargeGroups, Result, Stamp};
+use super::{Holder, LargeGroups, Result, Stamp};
 
 /// Embedded, so that the program carries its own schema.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
@@ -52,6 +54,8 @@ pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     large: LargeGroups,
+    /// Whose the outbox rows of a commit are.
+    holder: Arc<RwLock<Option<Holder>>>,
 }
 
 impl SqliteStore {
@@ -83,7 +87,7 @@ impl SqliteStore {
             .connect_with(options.pragma("query_only", "on"))
             .await
             .map_err(super::StoreError::from)?;
-        Ok(Self { writer, readers, large: LargeGroups::default() })
+        Ok(Self { writer, readers, large: LargeGroups::default(), holder: Arc::default() })
     }
 
     /// The same store with other sizes for large groups.
@@ -106,7 +110,7 @@ impl SqliteStore {
         )
         .fetch_one(&mut *tx)
         .await?;
-        Ok(Write { tx, stamp: Stamp(stamp) })
+        Ok(Write { tx, stamp: Stamp(stamp), holder: *self.holder.read() })
     }
 
     /// Begins a read transaction: all its statements see one snapshot.
@@ -120,6 +124,8 @@ struct Write {
     tx: Transaction<'static, Sqlite>,
     /// Its place in the order of commits.
     stamp: Stamp,
+    /// Whose its outbox row is.
+    holder: Option<Holder>,
 }
 
 impl Write {

@@ -2,31 +2,43 @@
 
 use async_trait::async_trait;
 use im_protocol::TimeMs;
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
-use super::SqliteStore;
 use super::rows::{from_json, json};
-use crate::store::{Outbox, OutboxId, OutboxItem, OutboxRow, Result};
+use super::{SqliteStore, Write};
+use crate::store::{Holder, Outbox, OutboxId, OutboxItem, OutboxRow, Result};
 
 /// Remembers what a transaction has to tell; `None` if that is nothing.
-pub(super) async fn remember(
-    on: &mut SqliteConnection,
-    time: TimeMs,
-    items: &[OutboxItem],
-) -> Result<Option<OutboxId>> {
+pub(super) async fn remember(write: &mut Write, time: TimeMs, items: &[OutboxItem]) -> Result<Option<OutboxId>> {
     if items.is_empty() {
         return Ok(None);
     }
-    let id = sqlx::query_scalar("insert into outbox (time, items) values (?1, ?2) returning id")
+    let holder = write.holder;
+    let id = sqlx::query_scalar("insert into outbox (time, items, server, epoch) values (?1, ?2, ?3, ?4) returning id")
         .bind(time)
         .bind(json(items))
-        .fetch_one(on)
+        .bind(holder.map_or(0, |holder| holder.server.0))
+        .bind(holder.map_or(0, |holder| holder.epoch.0.cast_signed()))
+        .fetch_one(write.on())
         .await?;
     Ok(Some(OutboxId(id)))
 }
 
+fn row(row: &SqliteRow) -> Result<OutboxRow> {
+    Ok(OutboxRow {
+        id: OutboxId(row.try_get("id")?),
+        time: row.try_get("time")?,
+        items: from_json(row.try_get("items")?)?,
+    })
+}
+
 #[async_trait]
 impl Outbox for SqliteStore {
+    fn write_as(&self, holder: Holder) {
+        *self.holder.write() = Some(holder);
+    }
+
     async fn forget(&self, ids: &[OutboxId]) -> Result<()> {
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
         let mut write = self.write().await?;
@@ -37,21 +49,39 @@ impl Outbox for SqliteStore {
         write.commit().await
     }
 
-    async fn waiting(&self, after: OutboxId, before: TimeMs, limit: u32) -> Result<Vec<OutboxRow>> {
-        let rows = sqlx::query("select id, time, items from outbox where id > ?1 and time < ?2 order by id limit ?3")
-            .bind(after.0)
-            .bind(before)
-            .bind(limit)
-            .fetch_all(&self.readers)
-            .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(OutboxRow {
-                    id: OutboxId(row.try_get("id")?),
-                    time: row.try_get("time")?,
-                    items: from_json(row.try_get("items")?)?,
-                })
-            })
-            .collect()
+    async fn waiting(&self, holder: Holder, after: OutboxId, before: TimeMs, limit: u32) -> Result<Vec<OutboxRow>> {
+        let rows = sqlx::query(
+            "select id, time, items from outbox where server = ?1 and epoch = ?2 and id > ?3 and time < ?4
+             order by id limit ?5",
+        )
+        .bind(holder.server.0)
+        .bind(holder.epoch.0.cast_signed())
+        .bind(after.0)
+        .bind(before)
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(row).collect()
+    }
+
+    async fn take_over(&self, holder: Holder, limit: u32) -> Result<Vec<OutboxRow>> {
+        let mut write = self.write().await?;
+        let rows = sqlx::query(
+            "update outbox set server = ?1, epoch = ?2 where id in (
+                 select o.id from servers cross join outbox o on o.server = servers.id
+                     and o.epoch < servers.epoch + (servers.expires <= cast(unixepoch('subsec') * 1000 as integer))
+                 order by o.id limit ?3)
+             returning id, time, items",
+        )
+        .bind(holder.server.0)
+        .bind(holder.epoch.0.cast_signed())
+        .bind(limit)
+        .fetch_all(write.on())
+        .await?;
+        let mut rows: Vec<OutboxRow> = rows.iter().map(row).collect::<Result<_>>()?;
+        write.commit().await?;
+        // `returning` tells them in no order.
+        rows.sort_by_key(|row| row.id);
+        Ok(rows)
     }
 }

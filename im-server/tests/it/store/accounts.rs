@@ -71,13 +71,6 @@ async fn last_seen_never_goes_back(store: Db) {
     assert_eq!(store.last_seen(&[bob, id("nobody"), alice]).await.unwrap(), [None, None, Some(9)]);
 }
 
-async fn an_epoch_rises_every_time_a_server_id_is_taken(store: Db) {
-    use im_protocol::{Epoch, ServerId};
-    assert_eq!(store.take_epoch(ServerId(3), NOW).await.unwrap(), Epoch(1));
-    assert_eq!(store.take_epoch(ServerId(3), NOW).await.unwrap(), Epoch(2));
-    assert_eq!(store.take_epoch(ServerId(0), NOW).await.unwrap(), Epoch(1));
-}
-
 contract!(
     an_id_is_unique_without_regard_to_case,
     accounts_come_in_the_order_asked_spelled_as_registered,
@@ -86,5 +79,4 @@ contract!(
     search_finds_the_beginning_of_an_id_and_any_part_of_a_name,
     search_goes_on_after_a_user,
     last_seen_never_goes_back,
-    an_epoch_rises_every_time_a_server_id_is_taken,
 );

@@ -33,6 +33,7 @@ mod model;
 mod outbox;
 mod recall;
 mod refusals;
+mod servers;
 mod sessions;
 mod social;
 mod sqlite_only;

@@ -1,13 +1,16 @@
 //! The outbox.
 
-use im_protocol::ConversationId;
 use im_protocol::server::RemovedReason;
-use im_server::store::{GroupEffects, OutboxId, OutboxItem, OutboxRow};
+use im_protocol::{ConversationId, Epoch, ServerId};
+use im_server::store::{GroupEffects, Holder, OutboxId, OutboxItem, OutboxRow};
 
 use super::world::{Db, NOW, add, change, commit_one, dissolve, group, make_group, people, recall, remove, say, text};
 
+/// Whose rows are that are written before anyone holds a server id.
+const NOBODY: Holder = Holder { server: ServerId(0), epoch: Epoch(0) };
+
 async fn all(store: &Db) -> Vec<OutboxRow> {
-    store.waiting(OutboxId(0), NOW + 1, 100).await.unwrap()
+    store.waiting(NOBODY, OutboxId(0), NOW + 1, 100).await.unwrap()
 }
 
 async fn a_batch_leaves_one_row_that_names_every_message(store: Db) {
@@ -76,11 +79,11 @@ async fn waiting_rows_come_oldest_first_after_one_and_before_a_time(store: Db) {
     for ms in 1..4 {
         store.commit(vec![text(&tea, &alice, "hi")], NOW + ms).await.unwrap();
     }
-    let rows = store.waiting(OutboxId(0), NOW + 4, 100).await.unwrap();
+    let rows = store.waiting(NOBODY, OutboxId(0), NOW + 4, 100).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.time - NOW).collect::<Vec<_>>(), [0, 1, 2, 3]);
     assert!(rows.is_sorted_by_key(|row| row.id));
-    assert_eq!(store.waiting(rows[1].id, NOW + 4, 1).await.unwrap(), rows[2..3]);
-    assert_eq!(store.waiting(OutboxId(0), NOW + 2, 100).await.unwrap(), rows[..2]);
+    assert_eq!(store.waiting(NOBODY, rows[1].id, NOW + 4, 1).await.unwrap(), rows[2..3]);
+    assert_eq!(store.waiting(NOBODY, OutboxId(0), NOW + 2, 100).await.unwrap(), rows[..2]);
 }
 
 async fn ids_are_never_used_again(store: Db) {
@@ -92,7 +95,51 @@ async fn ids_are_never_used_again(store: Db) {
     assert!(all(&store).await[0].id > last);
 }
 
+async fn hold(store: &Db, server: u16, ttl_ms: i64) -> Holder {
+    let server = ServerId(server);
+    Holder { server, epoch: store.take_epoch(server, "", ttl_ms).await.unwrap() }
+}
+
+async fn rows_belong_to_whoever_wrote_them(store: Db) {
+    let [alice] = people(&store, ["alice"]).await;
+    let tea = group(&store, "tea", &alice, &[]).await;
+    let mut rows = Vec::new();
+    for server in [1, 2] {
+        let holder = hold(&store, server, 60_000).await;
+        store.write_as(holder);
+        let (outbox, _) = store.commit(vec![text(&tea, &alice, "hi")], NOW).await.unwrap();
+        let waiting = store.waiting(holder, OutboxId(0), NOW + 1, 10).await.unwrap();
+        assert_eq!(waiting.iter().map(|row| Some(row.id)).collect::<Vec<_>>(), [outbox]);
+        rows.push(waiting);
+    }
+    assert_ne!(rows[0], rows[1]);
+}
+
+async fn only_rows_of_those_whose_lease_is_over_are_taken_over_and_once(store: Db) {
+    let [alice] = people(&store, ["alice"]).await;
+    let tea = group(&store, "tea", &alice, &[]).await;
+    let made = all(&store).await.pop().unwrap();
+    let mut written = Vec::new();
+    for (server, ttl_ms) in [(1, 60_000), (2, 0), (3, 60_000)] {
+        store.write_as(hold(&store, server, ttl_ms).await);
+        let (outbox, _) = store.commit(vec![text(&tea, &alice, "hi")], NOW).await.unwrap();
+        written.push(outbox.unwrap());
+    }
+    // The id is taken again: what the older epoch left is nobody's.
+    hold(&store, 3, 60_000).await;
+    let heir = hold(&store, 0, 60_000).await;
+    let first = store.take_over(heir, 2).await.unwrap();
+    assert_eq!(first.iter().map(|row| row.id).collect::<Vec<_>>(), [made.id, written[1]]);
+    let second = store.take_over(heir, 2).await.unwrap();
+    assert_eq!(second.iter().map(|row| row.id).collect::<Vec<_>>(), [written[2]]);
+    assert_eq!(store.take_over(heir, 2).await.unwrap(), []);
+    let waiting = store.waiting(heir, OutboxId(0), NOW + 1, 10).await.unwrap();
+    assert_eq!(waiting, [first, second].concat(), "what was taken over is the heir's until it is forgotten");
+}
+
 contract!(
+    rows_belong_to_whoever_wrote_them,
+    only_rows_of_those_whose_lease_is_over_are_taken_over_and_once,
     a_batch_leaves_one_row_that_names_every_message,
     what_commits_nothing_leaves_no_row,
     changes_of_groups_and_messages_are_named,

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use im_protocol::server::RemovedReason;
-use im_protocol::{ConversationId, DeviceId, Seq, Terminal, UserId};
+use im_protocol::{ConversationId, DeviceId, Seq, ServerId, Terminal, UserId};
 use im_server::store::sqlite::SqliteStore;
 use im_server::store::{
-    FriendRequest, GroupEffects, NewJoinRequest, NewSession, OutboxId, Preferences, ProfileChange, ReadPosition, Role,
-    Session, SessionId, Slice, Stamp,
+    FriendRequest, GroupEffects, Holder, NewJoinRequest, NewSession, OutboxId, Preferences, ProfileChange,
+    ReadPosition, Report, Role, Session, SessionId, Slice, Stamp,
 };
 use parking_lot::Mutex;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
@@ -76,9 +76,20 @@ async fn use_everything(store: &Db) {
         messages(store, conversation, &alice).await;
         conversations(store, conversation, &alice).await;
     }
-    let rows = store.waiting(OutboxId(0), NOW + 1, 10).await.unwrap();
-    store.forget(&[rows[0].id]).await.unwrap();
+    servers_and_outbox(store).await;
     dissolve(store, &tea, &alice).await;
+}
+
+async fn servers_and_outbox(store: &Db) {
+    let server = ServerId(0);
+    let holder = Holder { server, epoch: store.take_epoch(server, "", 60_000).await.unwrap() };
+    store.write_as(holder);
+    store.servers().await.unwrap();
+    store.renew(holder, Report::default(), 60_000).await.unwrap();
+    let rows = store.take_over(holder, 10).await.unwrap();
+    store.waiting(holder, OutboxId(0), NOW + 1, 10).await.unwrap();
+    store.forget(&[rows[0].id]).await.unwrap();
+    store.release(holder).await.unwrap();
 }
 
 async fn accounts_and_sessions(store: &Db, alice: &UserId) {
@@ -89,7 +100,6 @@ async fn accounts_and_sessions(store: &Db, alice: &UserId) {
     store.search_accounts("a", None, 10).await.unwrap();
     store.save_last_seen(&[(alice.clone(), NOW)]).await.unwrap();
     store.last_seen(std::slice::from_ref(alice)).await.unwrap();
-    store.take_epoch(im_protocol::ServerId(0), NOW).await.unwrap();
     let device = DeviceId::parse("d").unwrap();
     let session = Session {
         id: SessionId("s".to_owned()),
@@ -190,9 +200,10 @@ async fn conversations(store: &Db, conversation: &ConversationId, alice: &UserId
 }
 
 /// A step that walks through a whole table or index, or has to build one first. Values that came with the statement
-/// (`json_each`, also under the names e, p, n; the lists made of it) are as long as the call made them.
+/// (`json_each`, also under the names e, p, n; the lists made of it) are as long as the call made them, and the table of
+/// servers has a row per server id.
 fn walks(step: &str) -> bool {
-    let of_the_call = ["e", "w", "asked", "wanted", "clock", "CONSTANT"];
+    let of_the_call = ["e", "w", "asked", "wanted", "clock", "CONSTANT", "servers"];
     let scanned = step.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next());
     step.contains("AUTOMATIC")
         || scanned.is_some_and(|name| !of_the_call.contains(&name))
@@ -242,7 +253,8 @@ async fn what_runs_for_every_message_goes_by_its_own_index() {
         ("m.changed > ?2", "messages_changed (conversation=? AND changed>?)"),
         ("b.mention_all = 1", "messages_mentioning (conversation=? AND seq>? AND seq<?)"),
         ("uc.read_seq >= ?2", "user_conversations_read (conversation=? AND read_seq>?)"),
-        ("from outbox where id >", "PRIMARY KEY (rowid>?)"),
+        ("from outbox where server", "outbox_of_holder (server=? AND epoch=? AND id>?)"),
+        ("o.epoch < servers.epoch", "outbox_of_holder (server=? AND epoch<?)"),
         ("s.user = ?1 and s.left_seq is null and c.large = 1", "stints_of_user (user=?)"),
         ("role <> 'member'", "stints_managers (conversation=?)"),
         ("from friend_requests", "friend_requests_to (asked=?"),

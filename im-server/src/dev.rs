@@ -13,9 +13,9 @@ use im_protocol::{ErrorCode, ServerId, UserId};
 use im_sdk::bus::MemoryBus;
 use im_sdk::registry::MemoryRegistry;
 
-use crate::api::AddressLimits;
+use crate::api::{AddressLimits, Management};
 use crate::chat::{Chat, Registrar, Secret, Settings};
-use crate::server::{Addresses, Assembly, Server};
+use crate::server::{Assembly, Server, serve_management};
 use crate::store::sqlite::SqliteStore;
 
 /// Records that may wait for a server; the relay waits when it is full.
@@ -23,6 +23,17 @@ const BUS_CAPACITY: usize = 16 * 1024;
 
 /// `dev` has ten times the limits per address of production: a developer's tests come from one address.
 const ADDRESS_LIMITS_TIMES: u32 = 10;
+
+/// Where `im-server dev` listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// HTTP and WebSocket.
+    pub http: SocketAddr,
+    /// The TCP framing.
+    pub tcp: SocketAddr,
+    /// Probes, metrics, status.
+    pub management: SocketAddr,
+}
 
 /// Options of `im-server dev`.
 #[derive(Args, Clone, Debug)]
@@ -70,6 +81,8 @@ pub async fn start(
     let secret = |token: &Option<String>| {
         token.as_ref().filter(|token| !token.is_empty()).map(|token| Secret::new(token.as_str()))
     };
+    let management = Management::new(ServerId(0), secret(&options.management_token), metrics);
+    let management_address = serve_management(management.clone(), options.management_listen).await?;
     let mut server = Server::start(Assembly {
         store: Arc::new(store),
         registry: Arc::new(MemoryRegistry::new()),
@@ -78,15 +91,13 @@ pub async fn start(
         settings,
         signing_secret: signing_secret(data)?,
         service_token: secret(&options.service_token),
-        management_token: secret(&options.management_token),
         address_limits: Arc::new(address_limits),
-        metrics,
+        management,
     })
     .await?;
     make_demo(server.chat()).await?;
-    let addresses = server
-        .listen(Addresses { http: options.listen, tcp: options.tcp_listen, management: options.management_listen })
-        .await?;
+    let (http, tcp) = server.listen(options.listen, options.tcp_listen).await?;
+    let addresses = Addresses { http, tcp, management: management_address };
     Ok((server, addresses, lock))
 }
 

@@ -9,28 +9,16 @@ use im_protocol::ServerId;
 use im_sdk::bus::Bus;
 use im_sdk::registry::{Registry, Server as ServerEntry};
 use im_sdk::router::Router;
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::api::{self, AddressLimits, ApiState, ManagementState, Phase, Status};
+use crate::api::{self, AddressLimits, ApiState, Management, Phase, Status};
 use crate::chat::{Chat, Parts, Passwords, Secret, Settings, Tokens};
 use crate::delivery::{self, Ended, Relay, RelayConfig};
 use crate::gateway::{self, Bounds, Gateway};
 use crate::hub::Hub;
 use crate::store::{Holder, Store};
-
-/// Where a server listens.
-#[derive(Clone, Copy, Debug)]
-pub struct Addresses {
-    /// HTTP and WebSocket.
-    pub http: SocketAddr,
-    /// The TCP framing.
-    pub tcp: SocketAddr,
-    /// Probes, metrics, status.
-    pub management: SocketAddr,
-}
 
 /// What a server is made of.
 pub struct Assembly {
@@ -48,12 +36,10 @@ pub struct Assembly {
     pub signing_secret: Secret,
     /// A backend with this token speaks for users.
     pub service_token: Option<Secret>,
-    /// Opens `/status`.
-    pub management_token: Option<Secret>,
     /// What one address may do.
     pub address_limits: Arc<AddressLimits>,
-    /// What `/metrics` shows.
-    pub metrics: PrometheusHandle,
+    /// The management port; it listens already.
+    pub management: Arc<Management>,
 }
 
 /// How long a server id is held: as long as the process of the embedded default lives.
@@ -65,8 +51,7 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// A running server.
 pub struct Server {
     api: ApiState,
-    management_token: Option<Secret>,
-    metrics: PrometheusHandle,
+    management: Arc<Management>,
     gateway: Arc<Gateway>,
     relay: Arc<Relay>,
     phase: watch::Sender<Phase>,
@@ -128,8 +113,7 @@ impl Server {
 
         Ok(Self {
             api: ApiState { chat, limits, service_token: assembly.service_token },
-            management_token: assembly.management_token,
-            metrics: assembly.metrics,
+            management: assembly.management,
             gateway,
             relay,
             phase,
@@ -137,11 +121,11 @@ impl Server {
         })
     }
 
-    /// Listens, and is ready. Returns where it really listens: port 0 is a wish for any free one.
-    pub async fn listen(&mut self, wished: Addresses) -> anyhow::Result<Addresses> {
-        let (http, http_address) = bind(wished.http, "HTTP").await?;
-        let (tcp, tcp_address) = bind(wished.tcp, "TCP").await?;
-        let (management, management_address) = bind(wished.management, "management").await?;
+    /// Listens for clients on `http` and `tcp`, and is ready. Returns where it really listens: port 0 is a wish for any
+    /// free one.
+    pub async fn listen(&mut self, http: SocketAddr, tcp: SocketAddr) -> anyhow::Result<(SocketAddr, SocketAddr)> {
+        let (http, http_address) = bind(http, "HTTP").await?;
+        let (tcp, tcp_address) = bind(tcp, "TCP").await?;
         let app = api::router(self.api.clone()).merge(gateway::connect_route(self.gateway.clone()));
         self.tasks.spawn(gateway::serve_http(http, app));
         self.tasks.spawn(gateway::serve_tcp(tcp, self.gateway.clone()));
@@ -149,12 +133,9 @@ impl Server {
             let (gateway, phase) = (self.gateway.clone(), self.phase.subscribe());
             move || status(&gateway, *phase.borrow())
         };
-        let token = self.management_token.clone();
-        self.tasks.spawn(api::keep_metrics(self.metrics.clone()));
-        let state = ManagementState { status: Arc::new(status), token, metrics: self.metrics.clone() };
-        self.tasks.spawn(gateway::serve_http(management, api::management_router(state)));
+        self.management.started(Arc::new(status));
         self.phase.send_replace(Phase::Serving);
-        Ok(Addresses { http: http_address, tcp: tcp_address, management: management_address })
+        Ok((http_address, tcp_address))
     }
 
     /// The rules, for those who set a server up.
@@ -198,7 +179,23 @@ impl Server {
 fn status(gateway: &Gateway, phase: Phase) -> Status {
     let hub = &gateway.hubs()[0];
     let connections = gateway.connections();
-    Status { server: hub.server(), epoch: hub.epoch(), phase, connections, topic: None, topic_lag: None }
+    Status {
+        server: hub.server(),
+        epoch: hub.epoch(),
+        phase,
+        waits_for: None,
+        connections,
+        topic: None,
+        topic_lag: None,
+    }
+}
+
+/// Opens the management port, until the process ends. Returns where: port 0 is a wish for any free one.
+pub async fn serve_management(management: Arc<Management>, wished: SocketAddr) -> anyhow::Result<SocketAddr> {
+    let (listener, address) = bind(wished, "management").await?;
+    tokio::spawn(api::keep_metrics(management.metrics().clone()));
+    tokio::spawn(gateway::serve_http(listener, api::management_router(management)));
+    Ok(address)
 }
 
 async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {

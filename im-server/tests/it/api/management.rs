@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Request, header};
 use im_protocol::{Epoch, ServerId};
-use im_server::api::{ManagementState, Phase, Status, management_router};
+use im_server::api::{Management, Phase, Status, management_router};
 use im_server::chat::Secret;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::Value;
@@ -19,17 +19,23 @@ async fn get(path: &str, token: Option<&str>, serving: bool) -> (u16, Value) {
         server: ServerId(3),
         epoch: Epoch(7),
         phase: if serving { Phase::Serving } else { Phase::Draining },
+        waits_for: None,
         connections: 12,
         topic: None,
         topic_lag: None,
     };
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    let state = ManagementState { status: Arc::new(status), token: Some(Secret::new(TOKEN)), metrics };
+    let management = Management::new(ServerId(3), Some(Secret::new(TOKEN)), metrics);
+    management.started(Arc::new(status));
+    ask(management, path, token).await
+}
+
+async fn ask(management: Arc<Management>, path: &str, token: Option<&str>) -> (u16, Value) {
     let mut request = Request::get(path);
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }
-    let response = management_router(state).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let response = management_router(management).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
     let status = response.status().as_u16();
     let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
     (status, serde_json::from_slice(&body).unwrap_or_default())
@@ -63,4 +69,16 @@ async fn the_status_is_for_who_has_the_token() {
 #[tokio::test]
 async fn the_api_is_not_on_the_management_port() {
     assert_eq!(get("/v1/users/me", Some(TOKEN), true).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_server_that_waits_for_its_database_says_so() {
+    let metrics = PrometheusBuilder::new().build_recorder().handle();
+    let management = Management::new(ServerId(3), Some(Secret::new(TOKEN)), metrics);
+    management.waits_for(Some("the database".to_owned()));
+    assert_eq!(ask(management.clone(), "/livez", None).await.0, 200);
+    let (status, body) = ask(management.clone(), "/readyz", None).await;
+    assert_eq!((status, &body), (503, &serde_json::json!({"phase": "starting", "waits_for": "the database"})));
+    let (_, body) = ask(management, "/status", Some(TOKEN)).await;
+    assert_eq!((&body["server"], &body["epoch"], &body["phase"]), (&3.into(), &0.into(), &"starting".into()));
 }

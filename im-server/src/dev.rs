@@ -15,6 +15,7 @@ use im_sdk::registry::MemoryRegistry;
 
 use crate::api::{AddressLimits, Management};
 use crate::chat::{Chat, Registrar, Secret, Settings};
+use crate::config::LogSettings;
 use crate::server::{Assembly, Server, serve_management};
 use crate::store::sqlite::SqliteStore;
 
@@ -39,26 +40,29 @@ pub struct Addresses {
 #[derive(Args, Clone, Debug)]
 pub struct DevOptions {
     /// Folder for the database and the signing secret
-    #[arg(long, value_name = "DIR", default_value = "./im-data", env = "IM_DATA")]
+    #[arg(long, value_name = "DIR", default_value = "./im-data")]
     pub data: PathBuf,
     /// Address of HTTP and WebSocket
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080", env = "IM_LISTEN")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
     /// Address of the TCP framing
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8090", env = "IM_TCP_LISTEN")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8090")]
     pub tcp_listen: SocketAddr,
     /// Address of probes, metrics and status
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9090", env = "IM_MANAGEMENT_LISTEN")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9090")]
     pub management_listen: SocketAddr,
     /// Token that opens /status on the management port; without one it stays closed
-    #[arg(long, value_name = "TOKEN", env = "IM_MANAGEMENT_TOKEN", hide_env_values = true)]
+    #[arg(long, value_name = "TOKEN", hide_env_values = true)]
     pub management_token: Option<String>,
     /// Token with which a backend sends for any user; without one no backend can
-    #[arg(long, value_name = "TOKEN", env = "IM_SERVICE_TOKEN", hide_env_values = true)]
+    #[arg(long, value_name = "TOKEN", hide_env_values = true)]
     pub service_token: Option<String>,
     /// No limits per user and per address, for load tests
     #[arg(long)]
     pub no_limits: bool,
+    /// What to log
+    #[command(flatten)]
+    pub log: LogSettings,
 }
 
 /// Starts the server. The lock keeps a second one off the folder as long as it is held.

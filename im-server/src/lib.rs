@@ -3,9 +3,12 @@
 
 pub mod api;
 pub mod chat;
+pub mod config;
 pub mod delivery;
 pub mod dev;
 pub mod gateway;
 pub mod hub;
+pub mod serve;
 pub mod server;
 pub mod store;
+pub mod telemetry;

@@ -1,12 +1,13 @@
 //! The command line of the server.
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser};
+use im_server::config::{self, LogSettings, MigrateSettings, Problems, ServeSettings};
 use im_server::dev::{self, DevOptions};
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use im_server::server::Server;
+use im_server::{serve, telemetry};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 // Signing in takes 19 MiB each time, on whatever thread is free: the system's allocator keeps one such block per thread
 // for ever, this one gives them back.
@@ -15,30 +16,31 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Instant messaging in one process, or in many.
 #[derive(Parser)]
-#[command(name = "im-server", version, about)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
+#[command(name = "im-server", version, about, subcommand_required = true, arg_required_else_help = true)]
+struct Cli {}
+
+/// What to run.
+enum Command {
+    Dev(DevOptions),
+    Serve(Box<ServeSettings>),
+    Migrate(MigrateSettings),
 }
 
-#[derive(Subcommand)]
-enum Command {
-    /// Everything in one process: embedded database, two gateways, the chat page
-    Dev(DevOptions),
-}
+/// What ends the process after a mistake in the settings, as after one on the command line.
+const WRONG_SETTINGS: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_env("IM_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-    let result = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(run(cli)));
+    let command = match command() {
+        Ok(command) => command,
+        Err(problems) => {
+            eprintln!("im-server: {problems}");
+            return ExitCode::from(WRONG_SETTINGS);
+        }
+    };
+    let result = telemetry::start(command.log()).and_then(|()| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(run(command))
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -49,21 +51,80 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> anyhow::Result<()> {
-    let Command::Dev(options) = cli.command;
-    let metrics = im_server::api::install_metrics()?;
+fn command() -> Result<Command, Problems> {
+    let dev = config::with_variables(DevOptions::augment_args(clap::Command::new("dev"))).disable_help_flag(false);
+    let matches = Cli::command()
+        .subcommand(dev.about("Everything in one process: embedded database, two gateways, the chat page"))
+        .subcommand(config::command::<ServeSettings>(
+            "serve",
+            "One server of a cluster; brings the database up to date first",
+        ))
+        .subcommand(config::command::<MigrateSettings>("migrate", "Bring the database to this version, and end"))
+        .get_matches();
+    let (name, matches) = matches.subcommand().expect("a subcommand is required");
+    Ok(match name {
+        "serve" => Command::Serve(Box::new(config::resolve(matches)?)),
+        "migrate" => Command::Migrate(config::resolve(matches)?),
+        _ => Command::Dev(DevOptions::from_arg_matches(matches).unwrap_or_else(|error| error.exit())),
+    })
+}
+
+impl Command {
+    fn log(&self) -> &LogSettings {
+        match self {
+            Self::Dev(options) => &options.log,
+            Self::Serve(settings) => &settings.log,
+            Self::Migrate(settings) => &settings.log,
+        }
+    }
+}
+
+/// What asks a process to end.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
     // Before the start, so that an early Ctrl-C is not lost.
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let (mut server, addresses, _lock) = tokio::select! {
-        started = dev::start(&options, metrics) => started?,
-        _ = interrupt.recv() => return Ok(()),
-        _ = terminate.recv() => return Ok(()),
-    };
-    println!("{}", dev::greeting(addresses, &options.data));
+    let mut stop = Stop { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
+    match command {
+        Command::Dev(options) => {
+            let metrics = im_server::api::install_metrics()?;
+            let (server, addresses, _lock) = tokio::select! {
+                started = dev::start(&options, metrics) => started?,
+                () = stop.asked() => return Ok(()),
+            };
+            println!("{}", dev::greeting(addresses, &options.data));
+            until_stopped(server, stop).await
+        }
+        Command::Serve(settings) => {
+            let metrics = im_server::api::install_metrics()?;
+            let server = tokio::select! {
+                started = serve::start(&settings, metrics) => started?,
+                () = stop.asked() => return Ok(()),
+            };
+            until_stopped(server, stop).await
+        }
+        Command::Migrate(settings) => tokio::select! {
+            migrated = serve::migrate(&settings) => migrated,
+            () = stop.asked() => Ok(()),
+        },
+    }
+}
+
+async fn until_stopped(mut server: Server, mut stop: Stop) -> anyhow::Result<()> {
     let failure = tokio::select! {
-        _ = interrupt.recv() => None,
-        _ = terminate.recv() => None,
+        () = stop.asked() => None,
         failure = server.failed() => Some(failure),
     };
     server.stop().await;

@@ -15,10 +15,6 @@ use super::ApiState;
 use super::auth::is_service;
 use super::problem::Problem;
 
-/// Accounts and sign-ins per address and minute.
-const SIGN_INS: u32 = 60;
-/// Handshakes per address and minute.
-const HANDSHAKES: u32 = 600;
 /// After so many calls, addresses that have not knocked for a while are forgotten.
 const FORGET_EVERY: u32 = 4096;
 
@@ -29,10 +25,20 @@ pub struct AddressLimits {
 }
 
 impl AddressLimits {
-    /// `factor` times the limits of the protocol: 60 accounts and sign-ins, 600 handshakes per minute.
+    /// Accounts and sign-ins per address and minute, by the protocol.
+    pub const SIGN_INS: u32 = 60;
+    /// Handshakes per address and minute, by the protocol.
+    pub const HANDSHAKES: u32 = 600;
+
+    /// `factor` times the limits of the protocol.
     pub fn times(factor: u32) -> Self {
-        let limit = |per_minute: u32| NonZeroU32::new(per_minute.saturating_mul(factor)).map(Limit::new);
-        Self { sign_ins: limit(SIGN_INS), handshakes: limit(HANDSHAKES) }
+        Self::per_minute(Self::SIGN_INS.saturating_mul(factor), Self::HANDSHAKES.saturating_mul(factor))
+    }
+
+    /// So many accounts and sign-ins, and handshakes, per minute; 0: no limit.
+    pub fn per_minute(sign_ins: u32, handshakes: u32) -> Self {
+        let limit = |per_minute: u32| NonZeroU32::new(per_minute).map(Limit::new);
+        Self { sign_ins: limit(sign_ins), handshakes: limit(handshakes) }
     }
 
     /// No limits: for load tests.

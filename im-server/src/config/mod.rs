@@ -1,0 +1,16 @@
+//! What an operator sets: one definition per setting, from which the flag, the environment variable, the key of the
+//! configuration file, the check at start and the documentation follow.
+
+mod describe;
+mod file;
+mod resolve;
+mod settings;
+mod values;
+
+pub use describe::markdown;
+pub use resolve::{Problems, command, resolve, with_variables};
+pub use settings::{
+    DatabaseSettings, DrainSettings, KafkaSettings, LimitSettings, ListenSettings, LogFormat, LogSettings,
+    MigrateSettings, PolicySettings, RedisSettings, SecretSettings, ServeSettings, Settings,
+};
+pub use values::{DatabaseUrl, HiddenUrl};

@@ -1,0 +1,315 @@
+//! The settings of `im-server serve` and `im-server migrate`. A doc comment here is what a person reads in `--help` and in
+//! docs/configuration.md; the environment variable and the key of the file follow from the flag's name.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{ArgAction, Args};
+use im_protocol::ServerId;
+use im_protocol::limits::Limits;
+
+use super::values::{
+    DatabaseUrl, HiddenUrl, boolean, brokers, log_filter, redis_url, server_id, signing_secret, token, topic_prefix,
+};
+use crate::api::AddressLimits;
+use crate::chat::{self, Secret};
+
+/// Settings that know what cannot be together.
+pub trait Settings: Args {
+    /// What is wrong with values that are each fine alone.
+    fn contradictions(&self) -> Vec<String>;
+}
+
+/// Settings of `im-server serve`.
+#[derive(Args, Clone, Debug)]
+pub struct ServeSettings {
+    /// Who it is, and where it listens.
+    #[command(flatten)]
+    pub listen: ListenSettings,
+    /// Secrets and tokens.
+    #[command(flatten)]
+    pub secrets: SecretSettings,
+    /// Where everything is kept.
+    #[command(flatten)]
+    pub database: DatabaseSettings,
+    /// Where connections are.
+    #[command(flatten)]
+    pub redis: RedisSettings,
+    /// Between servers.
+    #[command(flatten)]
+    pub kafka: KafkaSettings,
+    /// What users may do.
+    #[command(flatten)]
+    pub policy: PolicySettings,
+    /// How much of everything.
+    #[command(flatten)]
+    pub limits: LimitSettings,
+    /// How it stops.
+    #[command(flatten)]
+    pub drain: DrainSettings,
+    /// What it writes about the run.
+    #[command(flatten)]
+    pub log: LogSettings,
+}
+
+/// Settings of `im-server migrate`.
+#[derive(Args, Clone, Debug)]
+pub struct MigrateSettings {
+    /// Where everything is kept.
+    #[command(flatten)]
+    pub database: DatabaseSettings,
+    /// What it writes about the run.
+    #[command(flatten)]
+    pub log: LogSettings,
+}
+
+/// Who this server is, and where it listens.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Server")]
+pub struct ListenSettings {
+    /// Number of this server, its own in the whole cluster: 0 … 65535, or the name of its StatefulSet pod, which ends in it
+    #[arg(long, value_name = "N", value_parser = server_id)]
+    pub server_id: ServerId,
+    /// Address of HTTP and WebSocket
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// Address of the TCP framing
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:8090")]
+    pub tcp_listen: SocketAddr,
+    /// Address of probes, metrics, status and drain; not for the public
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:9090")]
+    pub management_listen: SocketAddr,
+}
+
+/// Secrets and tokens.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Secrets")]
+pub struct SecretSettings {
+    /// Signs access tokens and derives refresh tokens: at least 32 characters, the same on every server
+    #[arg(long, value_name = "SECRET", value_parser = signing_secret, hide_env_values = true)]
+    pub jwt_secret: Secret,
+    /// Opens /status and /drain on the management port; without one they stay closed
+    #[arg(long, value_name = "TOKEN", value_parser = token, hide_env_values = true)]
+    pub management_token: Option<Secret>,
+    /// A backend with it sends for any user; without one no backend can
+    #[arg(long, value_name = "TOKEN", value_parser = token, hide_env_values = true)]
+    pub service_token: Option<Secret>,
+}
+
+/// Where everything is kept.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Database")]
+pub struct DatabaseSettings {
+    /// postgres://USER:PASSWORD@HOST:PORT/DATABASE, or sqlite:///PATH/OF/FILE for a single server
+    #[arg(long, value_name = "URL", hide_env_values = true)]
+    pub database_url: DatabaseUrl,
+}
+
+/// Where connections are.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Redis")]
+pub struct RedisSettings {
+    /// redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss:// for TLS; needed beside PostgreSQL
+    #[arg(long, value_name = "URL", value_parser = redis_url, hide_env_values = true)]
+    pub redis_url: Option<HiddenUrl>,
+}
+
+/// Between servers.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Kafka")]
+pub struct KafkaSettings {
+    /// Brokers to begin with; needed beside PostgreSQL
+    #[arg(long, value_name = "HOST:PORT,…", value_parser = brokers)]
+    pub kafka_brokers: Option<String>,
+    /// A server's topic is this and its id, im.0 and so on
+    #[arg(long, value_name = "TEXT", default_value = "im.", value_parser = topic_prefix)]
+    pub kafka_topic_prefix: String,
+    /// Create this server's topic if it is missing; without it a missing topic is waited for
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value = "false", default_missing_value = "true",
+          value_parser = boolean, action = ArgAction::Set)]
+    pub create_topics: bool,
+}
+
+fn policy() -> chat::Settings {
+    chat::Settings::default()
+}
+
+/// What users may do.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Policy")]
+pub struct PolicySettings {
+    /// Anyone may make an account; else only a backend with the service token
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = policy().open_registration,
+          default_missing_value = "true", value_parser = boolean, action = ArgAction::Set)]
+    pub open_registration: bool,
+    /// Only friends open a direct conversation
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = policy().friends_only,
+          default_missing_value = "true", value_parser = boolean, action = ArgAction::Set)]
+    pub friends_only: bool,
+    /// Only friends can be put into a group
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = policy().invite_friends_only,
+          default_missing_value = "true", value_parser = boolean, action = ArgAction::Set)]
+    pub invite_friends_only: bool,
+    /// Characters of a new password at least, 1 … 128
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=128))]
+    pub password_chars: u8,
+    /// Seconds within which a sender may recall or edit; 0: for ever
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub recall_seconds: u32,
+    /// Lifetime of an access token, 30 … 900 seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u32).range(30..=900))]
+    pub access_token_seconds: u32,
+    /// Lifetime of a refresh token that is not used, 1 … 400 days
+    #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=400))]
+    pub refresh_token_days: u32,
+    /// Devices per terminal class; the oldest gives way
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub devices_per_terminal: u16,
+    /// Connections per device; the oldest gives way
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub connections_per_device: u16,
+    /// Groups up to this size get receipts; above, the sender gets a count now and then
+    #[arg(long, value_name = "MEMBERS", default_value_t = policy().receipts_up_to)]
+    pub receipts_up_to: u32,
+    /// Groups up to this size show who is typing
+    #[arg(long, value_name = "MEMBERS", default_value_t = policy().typing_up_to)]
+    pub typing_up_to: u32,
+}
+
+fn limits() -> Limits {
+    Limits::default()
+}
+
+/// How much of everything.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitSettings {
+    /// Bytes of a message's content, as compact JSON
+    #[arg(long, value_name = "BYTES", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(256..=1_048_576))]
+    pub content_bytes: u32,
+    /// Bytes of a client's frame; at least a kilobyte more than the content
+    #[arg(long, value_name = "BYTES", default_value_t = 131_072, value_parser = clap::value_parser!(u32).range(1_280..=2_097_152))]
+    pub frame_bytes: u32,
+    /// Messages a user may send per second in the long run; 0: no limit
+    #[arg(long, value_name = "N", default_value_t = limits().messages_per_second)]
+    pub messages_per_second: u32,
+    /// Messages a user may send at once
+    #[arg(long, value_name = "N", default_value_t = limits().message_burst)]
+    pub message_burst: u32,
+    /// Members of a group
+    #[arg(long, value_name = "N", default_value_t = limits().group_members, value_parser = clap::value_parser!(u32).range(2..))]
+    pub group_members: u32,
+    /// People named in one call: a group's first members, invitees
+    #[arg(long, value_name = "N", default_value_t = limits().members_per_call, value_parser = clap::value_parser!(u32).range(1..=5_000))]
+    pub members_per_call: u32,
+    /// Conversations of one user
+    #[arg(long, value_name = "N", default_value_t = limits().conversations, value_parser = clap::value_parser!(u32).range(1..))]
+    pub conversations: u32,
+    /// Accounts and sign-ins per address and minute; 0: no limit
+    #[arg(long, value_name = "N", default_value_t = AddressLimits::SIGN_INS)]
+    pub sign_ins_per_minute: u32,
+    /// Handshakes per address and minute; 0: no limit
+    #[arg(long, value_name = "N", default_value_t = AddressLimits::HANDSHAKES)]
+    pub handshakes_per_minute: u32,
+}
+
+/// How clients are moved off before the server stops.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Stopping")]
+pub struct DrainSettings {
+    /// After SIGTERM, seconds until every connection has been sent away; the pod's grace period must be longer
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub drain_deadline_seconds: u32,
+    /// After SIGTERM, connections sent away per second
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    pub drain_connections_per_second: u32,
+}
+
+/// What is written about the run.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Log")]
+pub struct LogSettings {
+    /// What to log, for instance info,im_server::delivery=debug; the log goes to standard error
+    #[arg(long, value_name = "FILTER", default_value = "info", value_parser = log_filter)]
+    pub log: String,
+    /// How to log: text for people, json for collectors
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// How lines of the log look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Bytes of a frame around its content: the other fields of a send.
+const FRAME_SLACK: u32 = 1_024;
+
+impl Settings for ServeSettings {
+    fn contradictions(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let (database, redis, kafka) = (&self.database.database_url, &self.redis.redis_url, &self.kafka.kafka_brokers);
+        match (database, redis, kafka) {
+            (DatabaseUrl::Sqlite(_), Some(_), _) | (DatabaseUrl::Sqlite(_), _, Some(_)) => found.push(
+                "database-url is SQLite, which one server has to itself: leave redis-url and kafka-brokers out, or use \
+                 PostgreSQL"
+                    .to_owned(),
+            ),
+            (DatabaseUrl::Postgres(_), None, _) => {
+                found.push("missing: redis-url (--redis-url, IM_REDIS_URL): servers on PostgreSQL need it".to_owned());
+            }
+            _ => {}
+        }
+        if matches!(database, DatabaseUrl::Postgres(_)) && kafka.is_none() {
+            found.push(
+                "missing: kafka-brokers (--kafka-brokers, IM_KAFKA_BROKERS): servers on PostgreSQL need it".to_owned(),
+            );
+        }
+        if self.limits.frame_bytes < self.limits.content_bytes + FRAME_SLACK {
+            found.push(format!(
+                "frame-bytes is {}, content-bytes is {}: a frame has to be at least {FRAME_SLACK} bytes larger",
+                self.limits.frame_bytes, self.limits.content_bytes
+            ));
+        }
+        found
+    }
+}
+
+impl Settings for MigrateSettings {
+    fn contradictions(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl ServeSettings {
+    /// The settings of the rules.
+    pub fn chat(&self) -> chat::Settings {
+        let Self { policy, limits, .. } = self;
+        chat::Settings {
+            limits: Limits {
+                content_bytes: limits.content_bytes as usize,
+                frame_bytes: limits.frame_bytes as usize,
+                messages_per_second: limits.messages_per_second,
+                message_burst: limits.message_burst,
+                group_members: limits.group_members,
+                members_per_call: limits.members_per_call,
+                conversations: limits.conversations,
+            },
+            friends_only: policy.friends_only,
+            invite_friends_only: policy.invite_friends_only,
+            open_registration: policy.open_registration,
+            password_chars: policy.password_chars.into(),
+            recall_within: (policy.recall_seconds > 0).then(|| i64::from(policy.recall_seconds) * 1000),
+            access_lifetime: Duration::from_secs(policy.access_token_seconds.into()),
+            refresh_lifetime: Duration::from_hours(24 * u64::from(policy.refresh_token_days)),
+            devices_per_terminal: policy.devices_per_terminal.into(),
+            connections_per_device: policy.connections_per_device.into(),
+            receipts_up_to: policy.receipts_up_to,
+            typing_up_to: policy.typing_up_to,
+        }
+    }
+}

@@ -8,6 +8,7 @@ browser := tests/browser
 node_modules := $(browser)/node_modules/.package-lock.json
 # Where the server under test is built; both kinds of end-to-end tests read it.
 export IM_SERVER_BIN := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/im-server
+im_stack := $(dir $(IM_SERVER_BIN))im-stack
 shell_scripts := .ci/run $(wildcard scripts/*)
 
 .PHONY: help
@@ -71,6 +72,20 @@ browser-e2e: im-server $(node_modules)
 .PHONY: im-server
 im-server:
 	cargo test --workspace --exclude imcluster-tests --locked --no-run
+
+# Tests that need real components are ignored where those are missing; here they are not.
+.PHONY: test-stack
+test-stack: need-stack im-stack im-server ## The tests that need Redis, PostgreSQL and Kafka, beside real ones
+	$(im_stack) run --redis --redis-cluster --kafka --postgres -- \
+	  cargo test --workspace --exclude imcluster-tests --locked --tests -- --ignored
+
+.PHONY: need-stack
+need-stack:
+	@scripts/need cargo cc make perl redis postgres kafka nginx
+
+.PHONY: im-stack
+im-stack:
+	cargo build -p imcluster-tests --locked --bin im-stack
 
 # No package's script runs on installation, and no browser is downloaded: the tests use the system's.
 $(node_modules): $(browser)/package.json $(browser)/package-lock.json

@@ -9,3 +9,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/imcluster
 cargo_deny_version=0.20.2
 cargo_deny_root=$cache/tools/cargo-deny-$cargo_deny_version
 cargo_deny=$cargo_deny_root/bin/cargo-deny
+
+# The release that tests/src/stack/kafka.rs starts.
+kafka_version=4.1.1
+kafka=$cache/kafka-$kafka_version

@@ -9,4 +9,5 @@ pub mod history;
 pub mod http;
 pub mod server;
 pub mod socket;
+pub mod stack;
 pub mod stage;

@@ -1,0 +1,174 @@
+//! Kafka: one node, broker and controller at once.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use futures_util::FutureExt;
+use rustix::process::Signal;
+
+use super::daemon::{Daemon, Recipe, find, run};
+use super::place::Place;
+
+/// About 5 s on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// The release that `scripts/need kafka` brings.
+const VERSION: &str = "4.1.1";
+/// Any will do; one node never meets another.
+const CLUSTER: &str = "aW1jbHVzdGVyLXN0YWNrMQ";
+
+/// One Kafka.
+pub struct Kafka {
+    daemon: Daemon,
+    place: Place,
+    programs: Programs,
+    port: u16,
+}
+
+#[derive(Clone)]
+struct Programs {
+    java: PathBuf,
+    classes: String,
+}
+
+/// Another way to the broker: clients that come by it are told the proxy's address.
+#[derive(Clone, Copy, Debug)]
+pub struct Entrance {
+    /// Where the broker listens for it.
+    pub listen: SocketAddr,
+    /// Where its clients are told to go.
+    pub advertise: SocketAddr,
+}
+
+impl Deref for Kafka {
+    type Target = Daemon;
+
+    fn deref(&self) -> &Daemon {
+        &self.daemon
+    }
+}
+
+impl Kafka {
+    /// Formats the data folder where there is none yet, and starts.
+    pub async fn start(place: &Place) -> Result<Self> {
+        Self::start_with(place, &[]).await
+    }
+
+    /// Starts with further entrances.
+    pub async fn start_with(place: &Place, entrances: &[Entrance]) -> Result<Self> {
+        let programs = Programs::find()?;
+        let room = place.room("kafka")?;
+        let port = room.port("broker")?;
+        let controller = room.port("controller")?;
+        let properties = room.write("server.properties", &properties(&room, port, controller, entrances))?;
+        let command = {
+            let (programs, properties) = (programs.clone(), properties.clone());
+            move || {
+                let mut command = programs.java("kafka.Kafka");
+                command.arg(&properties);
+                command
+            }
+        };
+        let recipe = Recipe {
+            name: "kafka".to_owned(),
+            command: Box::new(command),
+            user: None,
+            ready: Box::new(|said| async move { said.contains("Kafka Server started") }.boxed()),
+            patience: PATIENCE,
+            end: Signal::TERM,
+        };
+        let kafka = Self { daemon: Daemon::new(&room, recipe), place: room, programs, port };
+        kafka.format().await?;
+        kafka.daemon.start().await?;
+        Ok(kafka)
+    }
+
+    async fn format(&self) -> Result<()> {
+        if self.place.path().join("data/meta.properties").exists() {
+            return Ok(());
+        }
+        let mut format = self.programs.java("kafka.tools.StorageTool");
+        format.args(["format", "--standalone", "-t", CLUSTER, "-c"]).arg(self.place.path().join("server.properties"));
+        tokio::task::spawn_blocking(move || run(&format, None)).await?
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `host:port`, as clients want it.
+    pub fn brokers(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Throws everything away that it holds, topics included; it must not run.
+    pub async fn empty(&self) -> Result<()> {
+        ensure!(self.daemon.pid().is_none(), "a running Kafka cannot be emptied");
+        let data = self.place.path().join("data");
+        std::fs::remove_dir_all(&data).with_context(|| format!("{} cannot be removed", data.display()))?;
+        self.format().await
+    }
+}
+
+impl Programs {
+    fn find() -> Result<Self> {
+        let home = std::env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin/java"));
+        let candidates: Vec<PathBuf> = home.into_iter().chain(["java".into()]).collect();
+        let java = find(&candidates).context("java is missing: run scripts/need kafka")?;
+        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+        let cache = cache.context("neither XDG_CACHE_HOME nor HOME is set: no place to look for Kafka")?;
+        let folder = cache.join(format!("imcluster/kafka-{VERSION}"));
+        ensure!(folder.is_dir(), "Kafka {VERSION} is not in {}: run scripts/need kafka", folder.display());
+        Ok(Self { java, classes: format!("{}/*", folder.display()) })
+    }
+
+    /// A Java program of Kafka's. 384 MiB is enough for a broker; the quick compiler and collector are the ones for a
+    /// process that lives for minutes beside others.
+    fn java(&self, class: &str) -> Command {
+        let mut command = Command::new(&self.java);
+        command.args(["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", &self.classes, class]);
+        command
+    }
+}
+
+fn properties(room: &Place, port: u16, controller: u16, entrances: &[Entrance]) -> String {
+    let mut listeners = format!("PLAINTEXT://127.0.0.1:{port}");
+    let mut advertised = listeners.clone();
+    let mut protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned();
+    for (number, Entrance { listen, advertise }) in entrances.iter().enumerate() {
+        // Writing to a string cannot fail.
+        let _ = write!(listeners, ",ENTRANCE{number}://{listen}");
+        let _ = write!(advertised, ",ENTRANCE{number}://{advertise}");
+        let _ = write!(protocols, ",ENTRANCE{number}:PLAINTEXT");
+    }
+    let data = room.path().join("data");
+    format!(
+        "node.id=1\n\
+         process.roles=broker,controller\n\
+         listeners={listeners},CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners={advertised},CONTROLLER://127.0.0.1:{controller}\n\
+         listener.security.protocol.map={protocols}\n\
+         inter.broker.listener.name=PLAINTEXT\n\
+         controller.listener.names=CONTROLLER\n\
+         controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
+         log.dirs={data}\n\
+         auto.create.topics.enable=false\n\
+         offsets.topic.replication.factor=1\n\
+         offsets.topic.num.partitions=1\n\
+         transaction.state.log.replication.factor=1\n\
+         transaction.state.log.min.isr=1\n\
+         share.coordinator.state.topic.replication.factor=1\n\
+         share.coordinator.state.topic.min.isr=1\n\
+         group.initial.rebalance.delay.ms=0\n\
+         num.network.threads=2\n\
+         num.io.threads=2\n\
+         log.cleaner.dedupe.buffer.size=4194304\n",
+        data = data.display(),
+    )
+}

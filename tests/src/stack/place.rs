@@ -1,0 +1,112 @@
+//! Where a component keeps its files, and which ports it listens on.
+
+use std::collections::HashSet;
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use anyhow::{Context, Result, bail};
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+/// Below the range from which the kernel takes the ports of outgoing connections (32768 up): nobody else gets the port of a
+/// component that is down for a while.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// A folder. A temporary one is removed with its last owner.
+#[derive(Clone, Debug)]
+pub struct Place {
+    path: PathBuf,
+    // Held, not read: the folder goes with its last owner.
+    temporary: Option<Arc<TempDir>>,
+}
+
+impl Place {
+    /// A fresh folder.
+    pub fn temporary() -> Result<Self> {
+        let folder = TempDir::with_prefix("im-stack-").context("no temporary folder can be made")?;
+        Ok(Self { path: folder.path().to_owned(), temporary: Some(Arc::new(folder)) })
+    }
+
+    /// A folder that stays; made if it is not there.
+    pub fn at(path: &Path) -> Result<Self> {
+        fs::create_dir_all(path).with_context(|| format!("{} cannot be made", path.display()))?;
+        let path = path.canonicalize().with_context(|| format!("{} cannot be reached", path.display()))?;
+        Ok(Self { path, temporary: None })
+    }
+
+    /// A folder in it; made if it is not there.
+    pub fn room(&self, name: &str) -> Result<Self> {
+        let path = self.path.join(name);
+        fs::create_dir_all(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+        Ok(Self { path, temporary: self.temporary.clone() })
+    }
+
+    /// Its path, absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a file in it.
+    pub fn write(&self, name: &str, content: &str) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        fs::write(&path, content).with_context(|| format!("{} cannot be written", path.display()))?;
+        Ok(path)
+    }
+
+    /// The port for a purpose: the same as the last time in this folder, or else a free one.
+    pub fn port(&self, purpose: &str) -> Result<u16> {
+        let path = self.path.join(format!("{purpose}.port"));
+        let Ok(text) = fs::read_to_string(&path) else {
+            let port = free_port();
+            self.write(&format!("{purpose}.port"), &port.to_string())?;
+            return Ok(port);
+        };
+        let port = text.trim().parse().with_context(|| format!("{} holds no port number", path.display()))?;
+        if !is_free(port) {
+            bail!(
+                "port {port} on 127.0.0.1 is taken: stop what listens there, or remove {} to get another port",
+                path.display()
+            );
+        }
+        Ok(port)
+    }
+}
+
+/// A free port that nobody else in this process was given.
+fn free_port() -> u16 {
+    static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+    loop {
+        let port = rand::random_range(PORTS);
+        if is_free(port) && GIVEN.lock().insert(port) {
+            return port;
+        }
+    }
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_stays_the_same_for_its_folder_and_purpose() {
+        let place = Place::temporary().unwrap();
+        let port = place.port("http").unwrap();
+        assert_eq!(place.port("http").unwrap(), port);
+        assert_ne!(place.port("tcp").unwrap(), port);
+    }
+
+    #[test]
+    fn a_port_that_was_taken_meanwhile_is_named() {
+        let place = Place::temporary().unwrap();
+        let port = place.port("http").unwrap();
+        let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let error = place.port("http").unwrap_err().to_string();
+        assert!(error.contains(&port.to_string()) && error.contains("http.port"), "{error}");
+    }
+}

@@ -1,5 +1,7 @@
 //! Records to a server id: one topic per server, in order, at least once.
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod memory;
 
 use std::sync::Arc;
@@ -41,6 +43,20 @@ pub trait Bus: Send + Sync + 'static {
     /// Reads a server's topic from its end. A later subscriber of the same server takes over: the earlier one's
     /// [`Subscription::next`] ends.
     async fn subscribe(&self, server: ServerId) -> Result<Box<dyn Subscription>, BusError>;
+
+    /// How a server's topic is, without asking anybody; `None` on a bus without topics.
+    fn topic(&self, _server: ServerId) -> Option<TopicStatus> {
+        None
+    }
+}
+
+/// How a server's topic is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicStatus {
+    /// Its name.
+    pub name: String,
+    /// Records that are not read yet, as of the last seconds; `None` if nobody here reads it.
+    pub lag: Option<u64>,
 }
 
 /// A server's reading position in its topic.
@@ -57,7 +73,30 @@ pub enum BusError {
     /// The server id has no topic.
     #[error("server {0} has no topic: is the server running, and was its topic created?")]
     NoTopic(ServerId),
+    /// The record is larger than the bus takes.
+    #[error("a record for server {server} is too large for the bus: it takes {largest} bytes at most")]
+    TooLarge {
+        /// For whom it was.
+        server: ServerId,
+        /// What would have been possible; a topic may be set to less.
+        largest: usize,
+    },
+    /// The bus does not let us: rights or policies.
+    #[error("the bus refuses: {0}")]
+    Refused(String),
     /// The bus cannot be reached, or did not ack in time.
     #[error("the bus is out of reach: {0}")]
     Unavailable(String),
+}
+
+impl BusError {
+    /// Which error it is, for counters.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NoTopic(_) => "no_topic",
+            Self::TooLarge { .. } => "too_large",
+            Self::Refused(_) => "refused",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
 }

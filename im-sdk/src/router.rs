@@ -7,10 +7,10 @@ use std::sync::Arc;
 use im_protocol::record::{About, Audience, Disconnect, Payload, Push, Record};
 use im_protocol::{ConnectionId, ConversationId, Epoch, Frame, Seq, ServerId, UserId};
 use parking_lot::RwLock;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::bus::{Bus, BusError, Outgoing};
-use crate::registry::{Interests, Registry, RegistryError, Routes, ServerTable, Topic};
+use crate::registry::{Interests, Marker, Registry, RegistryError, Routes, ServerTable, Topic};
 use crate::routing::{plan, plan_interest};
 
 /// A frame on its way to people, wherever they are connected.
@@ -74,6 +74,7 @@ pub struct Router {
     bus: Arc<dyn Bus>,
     from: ServerId,
     table: RwLock<Arc<ServerTable>>,
+    marker_met: watch::Sender<Option<Marker>>,
     /// One clean-up at a time: what it does not get to is met again.
     cleaning: Arc<Semaphore>,
 }
@@ -81,20 +82,37 @@ pub struct Router {
 impl Router {
     /// A router that knows no server yet. `from` is the server id its records carry.
     pub fn new(registry: Arc<dyn Registry>, bus: Arc<dyn Bus>, from: ServerId) -> Self {
-        Self { registry, bus, from, table: RwLock::default(), cleaning: Arc::new(Semaphore::new(1)) }
+        Self {
+            registry,
+            bus,
+            from,
+            table: RwLock::default(),
+            marker_met: watch::Sender::new(None),
+            cleaning: Arc::new(Semaphore::new(1)),
+        }
     }
 
     /// Loads the table of servers again. It never goes back in epoch; one that cannot be loaded is kept, and so is a
     /// server that the registry has forgotten: it may still live.
     pub async fn refresh(&self) -> Result<(), RegistryError> {
         let fresh = self.registry.servers().await?;
+        self.observe(&fresh);
+        Ok(())
+    }
+
+    /// Takes in a table from elsewhere, by the same rule: no server's epoch goes back, and none is forgotten.
+    pub fn observe(&self, fresh: &ServerTable) {
         let mut table = self.table.write();
         let mut merged = ServerTable::clone(&table);
         for (id, server) in fresh.iter() {
             merged.observe(id, server.clone());
         }
         *table = Arc::new(merged);
-        Ok(())
+    }
+
+    /// The marker of the registry that was met last while routing; `None` before the first.
+    pub fn marker_met(&self) -> watch::Receiver<Option<Marker>> {
+        self.marker_met.subscribe()
     }
 
     /// The table of servers as it is known now.
@@ -167,7 +185,13 @@ impl Router {
             if topics.keys.is_empty() { Ok(None) } else { self.registry.interested(&topics.keys).await.map(Some) }
         };
         match tokio::try_join!(routes, interests) {
-            Ok((routes, interests)) => Some(Found { users, routes, topics, interests }),
+            Ok((routes, interests)) => {
+                let markers = [routes.as_ref().map(|found| found.marker), interests.as_ref().map(|found| found.marker)];
+                if let Some(marker) = markers.into_iter().flatten().next_back() {
+                    self.marker_met.send_if_modified(|met| met.replace(marker) != Some(marker));
+                }
+                Some(Found { users, routes, topics, interests })
+            }
             Err(error) => {
                 tracing::warn!(%error, "routing to every live server");
                 None

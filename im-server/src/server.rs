@@ -94,11 +94,12 @@ impl Server {
         router.refresh().await?;
 
         let (publisher, queue) = delivery::channel();
-        let relay = Relay::new(holder, store.clone(), router, registry.clone(), RelayConfig::default());
+        let relay = Relay::new(holder, store.clone(), router.clone(), registry.clone(), RelayConfig::default());
         relay.clone().start(queue, &mut tasks);
         let (chat, background) = Chat::new(Parts {
             store,
             registry,
+            servers: Arc::new(move || router.table()),
             publish: Arc::new(publisher),
             settings,
             committers: 1,

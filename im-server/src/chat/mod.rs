@@ -24,8 +24,8 @@ mod views;
 
 use std::sync::Arc;
 
-use im_protocol::{ConversationId, DeviceId, ErrorCode, Terminal, UserId, WireError};
-use im_sdk::registry::{Registry, RegistryError};
+use im_protocol::{ErrorCode, UserId, WireError};
+use im_sdk::registry::{Registry, RegistryError, ServerTable};
 use tokio::task::JoinSet;
 
 use committer::{CommitTask, Committer};
@@ -44,7 +44,7 @@ pub use sessions::{Identity, SignedIn};
 pub use settings::Settings;
 pub use tokens::{Claims, Tokens};
 
-use crate::store::{Session, SessionId, Stint, Store, StoreError};
+use crate::store::{SessionId, Store, StoreError};
 
 /// What a rule returns.
 pub type Result<T> = std::result::Result<T, WireError>;
@@ -67,12 +67,17 @@ pub enum Right {
     Service,
 }
 
+/// The table of servers at the moment of the call.
+pub type ServersNow = Arc<dyn Fn() -> Arc<ServerTable> + Send + Sync>;
+
 /// What the rules rest on.
 pub struct Parts {
     /// The truth.
     pub store: Arc<dyn Store>,
     /// Where connections are.
     pub registry: Arc<dyn Registry>,
+    /// The servers there are, as far as this process knows.
+    pub servers: ServersNow,
     /// Where effects go.
     pub publish: Arc<dyn Publish>,
     /// What an operator set.
@@ -89,6 +94,7 @@ pub struct Parts {
 pub struct Chat {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) registry: Arc<dyn Registry>,
+    servers: ServersNow,
     pub(crate) publish: Arc<dyn Publish>,
     pub(crate) settings: Settings,
     tokens: Tokens,
@@ -112,12 +118,13 @@ pub struct Background {
 impl Chat {
     /// The rules, and what has to run beside them.
     pub fn new(parts: Parts) -> (Arc<Self>, Background) {
-        let Parts { store, registry, publish, settings, committers: count, tokens, passwords } = parts;
+        let Parts { store, registry, servers, publish, settings, committers: count, tokens, passwords } = parts;
         let (committer, committers) = committer::committers(count);
         let pace = Pace::new(settings.limits.messages_per_second, settings.limits.message_burst);
         let chat = Arc::new(Self {
             store,
             registry,
+            servers,
             publish,
             settings,
             tokens,
@@ -145,31 +152,9 @@ impl Chat {
         &*self.publish
     }
 
-    /// The large groups a user is in, for the hub's indices.
-    pub(crate) async fn large_groups(&self, user: &UserId) -> Result<Vec<(ConversationId, u64, Stint)>> {
-        Ok(self.store.large_groups(user).await?)
-    }
-
     /// Which of these sessions are over.
     pub(crate) async fn ended_sessions(&self, sessions: &[SessionId]) -> Result<Vec<SessionId>> {
         Ok(self.store.dead_sessions(sessions).await?)
-    }
-
-    /// A new terminal of a class ends the sessions of the class's other devices.
-    pub(crate) async fn end_other_devices(
-        &self,
-        user: &UserId,
-        terminal: Terminal,
-        device: &DeviceId,
-        session: &SessionId,
-    ) -> Result<()> {
-        // Nearly always there is none: a look costs no write, which would wait for the disk.
-        let sessions = self.store.sessions(user, now_ms()).await?;
-        let other = |other: &Session| other.terminal == terminal && other.device != *device && other.id != *session;
-        if sessions.iter().any(other) {
-            self.store.revoke_other_devices(user, terminal, device, session).await?;
-        }
-        Ok(())
     }
 
     /// Writes what is still only in memory. Called once nothing is asked any more.

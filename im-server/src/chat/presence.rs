@@ -2,7 +2,9 @@
 
 use im_protocol::limits::NAME_CHARS;
 use im_protocol::server::{Presence, Typing, UserPresence};
-use im_protocol::{ConversationId, ConversationKind, ErrorCode, RoomId, ServerFrame, UserId, WireError, text};
+use im_protocol::{
+    ConversationId, ConversationKind, ErrorCode, RoomId, ServerFrame, Terminal, UserId, WireError, text,
+};
 use im_sdk::registry::Route;
 use im_sdk::router::Recipients;
 
@@ -27,27 +29,42 @@ impl Chat {
             return Ok(Vec::new());
         }
         let mut routes = self.registry.routes(users).await.map_err(registry_unavailable)?.of;
-        let table = self.registry.servers().await.map_err(registry_unavailable)?;
         for of_user in &mut routes {
-            of_user.retain(|route| {
-                table.get(route.server).is_none_or(|server| server.live && server.epoch <= route.epoch)
-            });
+            self.retain_live(of_user);
         }
         Ok(routes)
     }
 
-    /// Tells the watchers of a user how the user is now.
-    pub(crate) async fn announce_presence(&self, user: &UserId) {
-        // A presence that could not be told is a hint that is missed.
-        let Ok(users) = self.presence(std::slice::from_ref(user)).await else { return };
-        let frame = ServerFrame::Presence(Presence { id: None, users });
-        self.publish.transient(Recipients::Watchers(user.clone()), &frame, None);
+    /// Takes out the routes of servers that are gone.
+    fn retain_live(&self, routes: &mut Vec<Route>) {
+        let table = (self.servers)();
+        routes.retain(|route| table.get(route.server).is_none_or(|server| server.live && server.epoch <= route.epoch));
+    }
+
+    /// A user has connected on a terminal; `others` are the user's other routes, as the registry gave them when it took
+    /// the new one. The watchers are told, unless they have seen the user on such a terminal before.
+    pub(crate) fn arrived(&self, user: &UserId, terminal: Terminal, mut others: Vec<Route>) {
+        self.retain_live(&mut others);
+        let mut terminals: Vec<_> = others.iter().map(|route| route.terminal).collect();
+        if terminals.contains(&terminal) {
+            return;
+        }
+        terminals.push(terminal);
+        self.tell_watchers(vec![online(user, terminals)]);
     }
 
     /// A connection of a user is over.
     pub(crate) async fn left(&self, user: &UserId) {
         self.reads.seen(user, now_ms());
-        self.announce_presence(user).await;
+        // A presence that could not be told is a hint that is missed.
+        let Ok(users) = self.presence(std::slice::from_ref(user)).await else { return };
+        self.tell_watchers(users);
+    }
+
+    fn tell_watchers(&self, users: Vec<UserPresence>) {
+        let Some(user) = users.first().map(|presence| presence.user.clone()) else { return };
+        let frame = ServerFrame::Presence(Presence { id: None, users });
+        self.publish.transient(Recipients::Watchers(user), &frame, None);
     }
 
     /// Tells the others that someone is typing. What is wrong about it is dropped: it is never answered.
@@ -92,9 +109,14 @@ impl Chat {
 }
 
 fn user_presence(user: &UserId, routes: &[Route], last_seen: Option<im_protocol::TimeMs>) -> UserPresence {
-    let mut terminals: Vec<_> = routes.iter().map(|route| route.terminal).collect();
+    if routes.is_empty() {
+        return UserPresence { user: user.clone(), online: false, terminals: Vec::new(), last_seen };
+    }
+    online(user, routes.iter().map(|route| route.terminal).collect())
+}
+
+fn online(user: &UserId, mut terminals: Vec<Terminal>) -> UserPresence {
     terminals.sort_unstable();
     terminals.dedup();
-    let online = !terminals.is_empty();
-    UserPresence { user: user.clone(), online, terminals, last_seen: if online { Some(now_ms()) } else { last_seen } }
+    UserPresence { user: user.clone(), online: true, terminals, last_seen: Some(now_ms()) }
 }

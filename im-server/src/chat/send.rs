@@ -157,7 +157,7 @@ impl Chat {
     pub(super) async fn inside_anywhere(&self, room: &ConversationId, user: &UserId) -> Result<Inside> {
         let topic = Topic::Inside(room.clone(), user.clone());
         let interested = self.registry.interested(&[topic]).await.map_err(registry_unavailable)?;
-        let table = self.registry.servers().await.map_err(registry_unavailable)?;
+        let table = (self.servers)();
         let inside = interested
             .of
             .into_iter()

@@ -8,7 +8,7 @@ use im_protocol::{DeviceId, ErrorCode, Terminal, TimeMs, UserId, WireError};
 use super::accounts::PASSWORD_CHARS;
 use super::tokens::{new_refresh_token, refresh_hash};
 use super::{Chat, Devices, Result, now_ms};
-use crate::store::{NewSession, Rotation, Session, SessionId};
+use crate::store::{Arrival, Arriving, NewSession, Rotation, Session, SessionId};
 
 /// How long the refresh token before the current one gets the same answer again: an answer may be lost on the way.
 const REFRESH_GRACE_MS: i64 = 60_000;
@@ -107,13 +107,34 @@ impl Chat {
 
     /// Who an access token speaks for: it is good, and its session has not ended.
     pub async fn authenticate(&self, token: &str) -> Result<Identity> {
-        let claims = self.tokens.verify(token)?;
-        let session = self.store.session(&claims.session()).await?;
-        if session.is_some_and(|session| !session.revoked && session.user == claims.user) {
-            Ok(Identity { session: claims.session(), expires: claims.expires(), user: claims.user })
+        let identity = self.claimed(token)?;
+        let session = self.store.session(&identity.session).await?;
+        if session.is_some_and(|session| !session.revoked && session.user == identity.user) {
+            Ok(identity)
         } else {
-            Err(WireError::new(ErrorCode::Unauthorized, "the session is over: sign in"))
+            Err(session_over())
         }
+    }
+
+    /// Who an access token claims to speak for: it is ours and has not expired, but its session may be over.
+    pub(crate) fn claimed(&self, token: &str) -> Result<Identity> {
+        let claims = self.tokens.verify(token)?;
+        Ok(Identity { session: claims.session(), expires: claims.expires(), user: claims.user })
+    }
+
+    /// Lets a user in on a terminal, if the session has not ended, and ends the sessions of the class's other devices.
+    /// What the store knows of the user comes with the same look.
+    pub(crate) async fn arrive(&self, identity: &Identity, terminal: Terminal, device: &DeviceId) -> Result<Arrival> {
+        let Identity { user, session, .. } = identity;
+        let arrival = self.store.arrival(Arriving { user, session, terminal, device }, now_ms()).await?;
+        if !arrival.session_lives {
+            return Err(session_over());
+        }
+        // Nearly always there is none, and the look costs no write, which would wait for the disk.
+        if arrival.other_devices {
+            self.store.revoke_other_devices(user, terminal, device, session).await?;
+        }
+        Ok(arrival)
     }
 
     fn signed_in(&self, session: &Session, refresh_token: String, now: TimeMs) -> Result<SignedIn> {
@@ -129,4 +150,8 @@ impl Chat {
         let devices = Devices::One(session.terminal, session.device);
         self.publish.disconnect(session.user, devices, CloseReason::Unauthorized);
     }
+}
+
+fn session_over() -> WireError {
+    WireError::new(ErrorCode::Unauthorized, "the session is over: sign in")
 }

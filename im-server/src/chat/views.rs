@@ -7,15 +7,15 @@ use im_sdk::router::Recipients;
 
 use super::cursors::{Cursor, Since};
 use super::{Chat, Result};
-use crate::store::{ListCursor, Preferences, Row, RowState};
+use crate::store::{ListCursor, Preferences, Row, RowState, Stamp};
 
 /// Bytes of an item besides its last message, roughly: enough to keep an answer near its limit.
 const ITEM_BYTES: usize = 512;
 
 impl Chat {
-    /// A token for "nothing has changed since now".
-    pub async fn since(&self) -> Result<String> {
-        Ok(Since(self.store.stamp().await?).encode())
+    /// A token for "nothing has changed since then".
+    pub(crate) fn since(&self, stamp: Stamp) -> String {
+        Since(stamp).encode()
     }
 
     /// A page of a user's list; with `since`, of what changed.
@@ -27,7 +27,7 @@ impl Chat {
         limit: u32,
     ) -> Result<Conversations> {
         let mut reset = false;
-        let (first, since, after) = if let Some(cursor) = cursor {
+        let (first, mut since, after) = if let Some(cursor) = cursor {
             let Some(Cursor { first, since, after }) = Cursor::decode(cursor) else {
                 return Err(WireError::invalid_field("cursor", "is not one that this server gave"));
             };
@@ -35,9 +35,9 @@ impl Chat {
         } else {
             let known = match since.map(Since::decode) {
                 None => None,
-                Some(Some(Since(stamp))) if stamp <= self.store.stamp().await? => Some(stamp),
-                // Not ours, or of a time that a restored backup does not know.
-                Some(_) => {
+                Some(Some(Since(stamp))) => Some(stamp),
+                // Not ours.
+                Some(None) => {
                     reset = true;
                     None
                 }
@@ -45,7 +45,12 @@ impl Chat {
             (None, known, None)
         };
         let reads = self.reads.of(user);
-        let page = self.store.list(user, since, after.as_ref(), limit, &reads).await?;
+        let mut page = self.store.list(user, since, after.as_ref(), limit, &reads).await?;
+        if after.is_none() && since > Some(page.stamp) {
+            // Of a time that a restored backup does not know.
+            (reset, since) = (true, None);
+            page = self.store.list(user, None, None, limit, &reads).await?;
+        }
         let first = first.unwrap_or(page.stamp);
 
         let mut items = Vec::with_capacity(page.rows.len());

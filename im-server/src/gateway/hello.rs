@@ -8,13 +8,12 @@ use im_protocol::close::CloseReason;
 use im_protocol::limits::{HEARTBEAT_MS, LIST_MAX, PROTOCOL};
 use im_protocol::server::{Changes, Welcome};
 use im_protocol::{ConnectionId, ErrorCode, FrameId, ServerFrame, WireError};
-use im_sdk::registry::Route;
 
 use super::Gateway;
 use super::outbox::Outbox;
 use super::policy::{Evicted, evict};
 use super::session::Session;
-use crate::chat::{Caller, Devices, Right, now_ms};
+use crate::chat::{Caller, Devices, Identity, Right, now_ms};
 use crate::hub::{Connection, Sink};
 
 /// Why there is no welcome.
@@ -43,7 +42,7 @@ pub(super) async fn welcome(
     id: Option<FrameId>,
     hello: Hello,
 ) -> Result<Session, Refused> {
-    let identity = gateway.chat.authenticate(&hello.token).await?;
+    let identity = gateway.chat.claimed(&hello.token)?;
     outbox.authorize(identity.session.clone(), identity.expires);
     let hub = gateway.next_hub();
     let connection = Arc::new(Connection {
@@ -51,6 +50,7 @@ pub(super) async fn welcome(
         user: identity.user.clone(),
         terminal: hello.terminal,
         device: hello.device.clone(),
+        since: now_ms(),
         sink: outbox.clone() as Arc<dyn Sink>,
     });
     let session = Session {
@@ -69,7 +69,7 @@ pub(super) async fn welcome(
         // Whoever told everyone to go may have looked before this one stood there.
         outbox.close(CloseReason::GoingAway);
     }
-    let prepared = prepare(&session, id, &hello, identity.expires).await;
+    let prepared = prepare(&session, id, &hello, &identity).await;
     match prepared {
         Ok(frame) => {
             outbox.answer(&ServerFrame::Welcome(Box::new(frame)));
@@ -83,54 +83,47 @@ pub(super) async fn welcome(
     }
 }
 
+/// Thousands do this at once when a server is gone, so it costs one round trip to the registry and at most two
+/// statements: what the session, the devices and the large groups are comes with one look, after the route is written.
 async fn prepare(
     session: &Session,
     id: Option<FrameId>,
     hello: &Hello,
-    token_expires: im_protocol::TimeMs,
+    identity: &Identity,
 ) -> Result<Welcome, Refused> {
-    let Session { gateway, hub, connection, caller, .. } = session;
-    let user = &caller.user;
-    let settings = gateway.chat.settings();
-    let Right::Session(session_id) = &caller.right else { unreachable!("a socket rests on a session") };
+    let Session { gateway, hub, connection, .. } = session;
+    let chat = &gateway.chat;
+    let user = &identity.user;
+    let settings = chat.settings();
 
-    let route = Route {
-        connection: connection.id,
-        server: hub.server(),
-        epoch: hub.epoch(),
-        terminal: hello.terminal,
-        device: hello.device.clone(),
-        since: now_ms(),
-    };
-    gateway.chat.end_other_devices(user, hello.terminal, &hello.device, session_id).await?;
-    match gateway.chat.registry().register(user, route.clone()).await {
-        Ok(others) => {
-            let Evicted { kicked, replaced } =
-                evict(&route, &others, settings.devices_per_terminal, settings.connections_per_device);
-            let publish = gateway.chat.publish();
-            for route in kicked {
-                publish.disconnect(user.clone(), Devices::Connection(route.connection), CloseReason::Kicked);
-            }
-            for route in replaced {
-                publish.disconnect(user.clone(), Devices::Connection(route.connection), CloseReason::Replaced);
-            }
-        }
+    let route = hub.route(connection);
+    let others = match chat.registry().register(user, route.clone()).await {
+        Ok(others) => others,
         Err(error) => {
-            // The server is not announced then, so every record comes here until the routes are written again.
+            // Every record comes here until the route is written.
             tracing::warn!(%error, "a route could not be written");
+            hub.unwritten().add(connection.id);
+            Vec::new()
+        }
+    };
+    let arrival = chat.arrive(identity, hello.terminal, &hello.device).await?;
+    let Evicted { kicked, replaced } =
+        evict(&route, &others, settings.devices_per_terminal, settings.connections_per_device);
+    for (evicted, reason) in [(kicked, CloseReason::Kicked), (replaced, CloseReason::Replaced)] {
+        for route in evicted {
+            chat.publish().disconnect(user.clone(), Devices::Connection(route.connection), reason);
         }
     }
-    let groups = gateway.chat.large_groups(user).await?;
-    hub.enter_groups(user, groups).await;
+    hub.enter_groups(user, arrival.large).await;
 
     let (since, changes) = match &hello.since {
-        None => (gateway.chat.since().await?, None),
+        None => (chat.since(arrival.stamp), None),
         Some(since) => {
-            let page = gateway.chat.conversations(user, None, Some(since), LIST_MAX).await?;
+            let page = chat.conversations(user, None, Some(since), LIST_MAX).await?;
             (page.since, Some(Changes { items: page.items, next: page.next, reset: page.reset }))
         }
     };
-    gateway.chat.announce_presence(user).await;
+    chat.arrived(user, hello.terminal, others);
     Ok(Welcome {
         id,
         protocol: PROTOCOL,
@@ -141,7 +134,7 @@ async fn prepare(
         server: hub.server(),
         epoch: hub.epoch(),
         time: now_ms(),
-        token_expires,
+        token_expires: identity.expires,
         heartbeat_ms: HEARTBEAT_MS,
         limits: settings.limits,
         since,

@@ -8,6 +8,7 @@ mod index;
 mod interest;
 #[cfg(test)]
 mod tests;
+mod unwritten;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use im_protocol::close::CloseReason;
 use im_protocol::record::{Audience, Disconnect, Push};
 use im_protocol::{ConnectionId, ConversationId, DeviceId, Epoch, ServerId, Terminal, TimeMs, UserId};
-use im_sdk::registry::Topic;
+use im_sdk::registry::{Route, Topic};
 use parking_lot::Mutex;
 
 use crate::store::{MemberList, SessionId, Stint};
@@ -24,6 +25,7 @@ use crate::store::{MemberList, SessionId, Stint};
 pub use frame::{Loss, SharedFrame};
 pub use index::GroupIndex;
 pub use interest::{Interest, InterestTask};
+pub use unwritten::Unwritten;
 
 /// Where a connection's frames go. Everything here returns at once, whatever the peer does.
 pub trait Sink: Send + Sync + 'static {
@@ -49,6 +51,8 @@ pub struct Connection {
     pub terminal: Terminal,
     /// Which device.
     pub device: DeviceId,
+    /// When it connected: Unix milliseconds.
+    pub since: TimeMs,
     /// Where its frames go.
     pub sink: Arc<dyn Sink>,
 }
@@ -82,6 +86,7 @@ pub struct Hub {
     watchers: Mutex<HashMap<UserId, Vec<Arc<Connection>>>>,
     groups: Mutex<HashMap<ConversationId, GroupIndex>>,
     interest: Interest,
+    unwritten: Unwritten,
 }
 
 impl Hub {
@@ -97,6 +102,7 @@ impl Hub {
             watchers: Mutex::default(),
             groups: Mutex::default(),
             interest,
+            unwritten: Unwritten::default(),
         };
         (Arc::new(hub), task)
     }
@@ -127,6 +133,29 @@ impl Hub {
         let mut shard = self.shard(&connection.user).lock();
         let present = shard.entry(connection.user.clone()).or_default();
         present.connections.lock().push(connection.clone());
+    }
+
+    /// What the registry has to know of a connection.
+    pub fn route(&self, connection: &Connection) -> Route {
+        Route {
+            connection: connection.id,
+            server: self.server,
+            epoch: self.epoch,
+            terminal: connection.terminal,
+            device: connection.device.clone(),
+            since: connection.since,
+        }
+    }
+
+    /// Whether a connection is here still.
+    pub fn holds(&self, connection: &Connection) -> bool {
+        self.present(&connection.user)
+            .is_some_and(|present| present.connections.lock().iter().any(|other| other.id == connection.id))
+    }
+
+    /// Routes that the registry has not taken.
+    pub fn unwritten(&self) -> &Unwritten {
+        &self.unwritten
     }
 
     /// Forgets a connection wherever it stands.

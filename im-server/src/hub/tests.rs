@@ -65,6 +65,7 @@ impl Rig {
             user: user(name),
             terminal: Terminal::Web,
             device: DeviceId::parse("d").unwrap(),
+            since: 0,
             sink: recorder.clone(),
         });
         self.hub.attach(&connection);

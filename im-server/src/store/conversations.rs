@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use im_protocol::server::RemovedReason;
-use im_protocol::{ConversationId, Incarnation, Message, Rev, Seq, TimeMs, UserId};
+use im_protocol::{ConversationId, DeviceId, Incarnation, Message, Rev, Seq, Terminal, TimeMs, UserId};
 
-use super::{Result, Stamp};
+use super::{Result, SessionId, Stamp};
 
 /// One stay of a member: seqs `[joined, left)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,6 +170,32 @@ pub struct UserRows {
     pub stamp: Stamp,
 }
 
+/// Who connects.
+#[derive(Clone, Copy, Debug)]
+pub struct Arriving<'a> {
+    /// The user.
+    pub user: &'a UserId,
+    /// By the right of this session.
+    pub session: &'a SessionId,
+    /// Device class.
+    pub terminal: Terminal,
+    /// Which device.
+    pub device: &'a DeviceId,
+}
+
+/// What a gateway has to know of one who connects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The session is the user's and was not revoked.
+    pub session_lives: bool,
+    /// Another session of the user lives, for another device of the class.
+    pub other_devices: bool,
+    /// The large groups the user is in now, each with its `members_version` and the user's stint.
+    pub large: Vec<(ConversationId, u64, Stint)>,
+    /// The stamp of the newest commit.
+    pub stamp: Stamp,
+}
+
 /// Conversations.
 #[async_trait]
 pub trait Conversations {
@@ -197,8 +223,8 @@ pub trait Conversations {
     /// Present members, and those whose stint ends after `seq`. Both ends of a direct conversation, always.
     async fn member_list(&self, conversation: &ConversationId, seq: Seq) -> Result<Option<MemberList>>;
 
-    /// The large groups a user is in now, with the stint.
-    async fn large_groups(&self, user: &UserId) -> Result<Vec<(ConversationId, u64, Stint)>>;
+    /// What a gateway has to know when a user connects, in one statement: thousands come at once when a server is gone.
+    async fn arrival(&self, arriving: Arriving<'_>, now: TimeMs) -> Result<Arrival>;
 
     /// Sets switches. False if the user does not have the conversation.
     async fn set_preferences(&self, user: &UserId, conversation: &ConversationId, set: Preferences) -> Result<bool>;

@@ -18,7 +18,8 @@ pub mod sqlite;
 
 pub use accounts::{Account, Accounts, NewAccount, ProfileChange};
 pub use conversations::{
-    Access, Conversations, ListCursor, MemberList, Preferences, ReadPosition, Reader, Row, RowState, Stint, UserRows,
+    Access, Arrival, Arriving, Conversations, ListCursor, MemberList, Preferences, ReadPosition, Reader, Row, RowState,
+    Stint, UserRows,
 };
 pub use groups::{
     Decide, Group, GroupChange, GroupChanged, GroupEffects, GroupFacts, GroupSettings, Groups, JoinMode, JoinRequest,

@@ -1,16 +1,16 @@
 //! Conversations: who sees what, switches, positions.
 
 use async_trait::async_trait;
-use im_protocol::{ConversationId, ConversationKind, Seq, UserId};
+use im_protocol::{ConversationId, ConversationKind, Seq, TimeMs, UserId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::SqliteStore;
 use super::facts::{self, Conversation};
-use super::rows::{id, int, json};
+use super::rows::{id, int, json, maybe_id};
 use crate::store::{
-    Access, Conversations, ListCursor, MemberList, Preferences, ReadPosition, Reader, Result, Row, Stamp, Stint,
-    UserRows,
+    Access, Arrival, Arriving, Conversations, ListCursor, MemberList, Preferences, ReadPosition, Reader, Result, Row,
+    Stamp, Stint, UserRows,
 };
 
 fn reader(row: &SqliteRow) -> Result<Reader> {
@@ -145,21 +145,39 @@ impl Conversations for SqliteStore {
         Ok(Some(MemberList { version, members }))
     }
 
-    async fn large_groups(&self, user: &UserId) -> Result<Vec<(ConversationId, u64, Stint)>> {
+    async fn arrival(&self, arriving: Arriving<'_>, now: TimeMs) -> Result<Arrival> {
         let rows = sqlx::query(
-            "select c.id, c.members_version, s.joined_seq
-             from stints s cross join conversations c on c.id = s.conversation
-             where s.user = ?1 and s.left_seq is null and c.large = 1",
+            "select clock.stamp,
+                    exists (select 1 from sessions where id = ?2 and user = ?1 and revoked = 0) as lives,
+                    exists (select 1 from sessions where user = ?1 and revoked = 0 and expires > ?3 and terminal = ?4
+                                and device <> ?5 and id <> ?2) as other_devices,
+                    large.id, large.members_version, large.joined_seq
+             from clock left join (
+                 select c.id, c.members_version, s.joined_seq
+                 from stints s cross join conversations c on c.id = s.conversation
+                 where s.user = ?1 and s.left_seq is null and c.large = 1) large on true",
         )
-        .bind(user.as_str())
+        .bind(arriving.user.as_str())
+        .bind(arriving.session.0.as_str())
+        .bind(now)
+        .bind(arriving.terminal.as_str())
+        .bind(arriving.device.as_str())
         .fetch_all(&self.readers)
         .await?;
-        rows.iter()
-            .map(|row| {
+        let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+        let large = rows.iter().filter_map(|row| {
+            let id = maybe_id(row, "id").transpose()?;
+            Some(id.and_then(|id| {
                 let stint = Stint { joined: row.try_get("joined_seq")?, left: None };
-                Ok((id(row, "id")?, row.try_get("members_version")?, stint))
-            })
-            .collect()
+                Ok((id, row.try_get("members_version")?, stint))
+            }))
+        });
+        Ok(Arrival {
+            session_lives: first.try_get("lives")?,
+            other_devices: first.try_get("other_devices")?,
+            large: large.collect::<Result<_>>()?,
+            stamp: Stamp(first.try_get("stamp")?),
+        })
     }
 
     async fn set_preferences(&self, user: &UserId, conversation: &ConversationId, set: Preferences) -> Result<bool> {

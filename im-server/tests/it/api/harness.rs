@@ -99,6 +99,7 @@ impl Api {
         let (chat, background) = Chat::new(Parts {
             store: Arc::new(store),
             registry: Arc::new(MemoryRegistry::new()),
+            servers: Arc::new(Arc::default),
             publish: published.clone(),
             settings,
             committers: 1,

@@ -1,7 +1,7 @@
 //! Sessions and refresh tokens.
 
 use im_protocol::{DeviceId, Terminal, TimeMs, UserId};
-use im_server::store::{NewSession, Rotation, Session, SessionId};
+use im_server::store::{Arriving, NewSession, Rotation, Session, SessionId};
 
 use super::world::{Db, NOW, people};
 
@@ -133,7 +133,35 @@ async fn a_new_device_ends_the_others_of_its_class(store: Db) {
     assert_eq!(dead, [SessionId("other".to_owned()), SessionId("nobody's".to_owned())]);
 }
 
+async fn who_connects_is_told_apart_by_session_and_device(store: Db) {
+    let [alice, bob] = people(&store, ["alice", "bob"]).await;
+    let sessions = [
+        session(&alice, "s1", Terminal::Web, "d1"),
+        session(&alice, "s2", Terminal::Web, "d2"),
+        session(&alice, "s3", Terminal::Mobile, "d3"),
+        Session { expires: NOW, ..session(&alice, "s4", Terminal::Mobile, "d4") },
+        session(&bob, "s5", Terminal::Mobile, "d5"),
+    ];
+    for session in &sessions {
+        create(&store, session, &session.id.0).await;
+    }
+    let arrives = async |user: &UserId, n: usize| {
+        let Session { id: session, terminal, device, .. } = &sessions[n];
+        let arriving = Arriving { user, session, terminal: *terminal, device };
+        let arrival = store.arrival(arriving, NOW).await.unwrap();
+        assert_eq!(arrival.stamp, store.stamp().await.unwrap());
+        (arrival.session_lives, arrival.other_devices)
+    };
+    assert_eq!(arrives(&alice, 0).await, (true, true));
+    assert_eq!(arrives(&alice, 2).await, (true, false), "neither an expired session nor another user's counts");
+    assert!(store.revoke(&alice, &sessions[1].id).await.unwrap());
+    assert_eq!(arrives(&alice, 0).await, (true, false));
+    assert_eq!(arrives(&alice, 1).await, (false, true));
+    assert_eq!(arrives(&bob, 0).await, (false, false), "a session speaks for its own user");
+}
+
 contract!(
+    who_connects_is_told_apart_by_session_and_device,
     a_session_comes_back_as_it_was_stored,
     a_user_sees_the_sessions_that_live_newest_first,
     the_current_token_is_exchanged_for_its_successor,

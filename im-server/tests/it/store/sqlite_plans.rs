@@ -7,7 +7,7 @@ use im_protocol::server::RemovedReason;
 use im_protocol::{ConversationId, DeviceId, Seq, ServerId, Terminal, UserId};
 use im_server::store::sqlite::SqliteStore;
 use im_server::store::{
-    FriendRequest, GroupEffects, Holder, NewJoinRequest, NewSession, OutboxId, Preferences, ProfileChange,
+    Arriving, FriendRequest, GroupEffects, Holder, NewJoinRequest, NewSession, OutboxId, Preferences, ProfileChange,
     ReadPosition, Report, Role, Session, SessionId, Slice, Stamp,
 };
 use parking_lot::Mutex;
@@ -188,7 +188,9 @@ async fn conversations(store: &Db, conversation: &ConversationId, alice: &UserId
     }
     store.row(alice, conversation, None).await.unwrap();
     store.member_list(conversation, 0).await.unwrap();
-    store.large_groups(alice).await.unwrap();
+    let (session, device) = (SessionId("s1".to_owned()), DeviceId::parse("d1").unwrap());
+    let arriving = Arriving { user: alice, session: &session, terminal: Terminal::Web, device: &device };
+    store.arrival(arriving, NOW).await.unwrap();
     store.set_preferences(alice, conversation, Preferences::default()).await.unwrap();
     let position = [ReadPosition { conversation: conversation.clone(), user: alice.clone(), seq }];
     store.save_reads(&position).await.unwrap();
@@ -203,7 +205,7 @@ async fn conversations(store: &Db, conversation: &ConversationId, alice: &UserId
 /// (`json_each`, also under the names e, p, n; the lists made of it) are as long as the call made them, and the table of
 /// servers has a row per server id.
 fn walks(step: &str) -> bool {
-    let of_the_call = ["e", "w", "asked", "wanted", "clock", "CONSTANT", "servers"];
+    let of_the_call = ["e", "w", "asked", "wanted", "clock", "CONSTANT", "servers", "large"];
     let scanned = step.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next());
     step.contains("AUTOMATIC")
         || scanned.is_some_and(|name| !of_the_call.contains(&name))

@@ -55,6 +55,6 @@ fn row(setting: &Arg) -> String {
         text => format!("`{text}`"),
     };
     let help = setting.get_help().map(ToString::to_string).unwrap_or_default().replace('|', "\\|");
-    let secret = if is_secret(setting) { format!(" **Secret**, also `--{}`", file_name(name)) } else { String::new() };
+    let secret = if is_secret(setting) { format!(". **Secret**, also `--{}`", file_name(name)) } else { String::new() };
     format!("| `--{name} {value}` | `{}` | {default} | {help}{secret} |\n", variable(name))
 }

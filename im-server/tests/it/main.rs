@@ -1,4 +1,5 @@
 //! Tests of the server's parts against their contracts.
 
 mod api;
+mod settings;
 mod store;

@@ -1,7 +1,7 @@
 //! What the rules tell the world. Delivery implements it; the rules know neither bus nor sockets.
 
 use im_protocol::close::CloseReason;
-use im_protocol::{ConnectionId, ConversationId, DeviceId, ServerFrame, Terminal, UserId};
+use im_protocol::{ConnectionId, ConversationId, DeviceId, ServerFrame, Terminal, TimeMs, UserId};
 use im_sdk::router::Recipients;
 
 use crate::store::Committed;
@@ -18,6 +18,10 @@ pub trait Publish: Send + Sync + 'static {
 
     /// Ends connections of a user, wherever they are.
     fn disconnect(&self, user: UserId, devices: Devices, reason: CloseReason);
+
+    /// A connection of a user ended with pushes since then (Unix milliseconds) that may not have arrived: the offline
+    /// path looks at them.
+    fn unheard(&self, user: UserId, terminal: Terminal, since: TimeMs);
 }
 
 /// Which connections of a user.

@@ -5,6 +5,7 @@ mod consume;
 mod frames;
 mod members;
 mod publisher;
+pub mod push;
 mod relay;
 
 pub use consume::{Ended, consume};

@@ -1,7 +1,7 @@
 //! The rules' way to the relay: a bounded queue that never makes a commit wait.
 
 use im_protocol::close::CloseReason;
-use im_protocol::{ConversationId, Frame, ServerFrame, UserId};
+use im_protocol::{ConversationId, Frame, ServerFrame, Terminal, TimeMs, UserId};
 use im_sdk::router::{Recipients, Routed};
 use tokio::sync::mpsc;
 
@@ -20,6 +20,8 @@ pub(super) enum Job {
     Transient(Box<Routed>),
     /// Connections to end.
     Disconnect(UserId, Devices, CloseReason),
+    /// A connection that ended with pushes since then that may not have arrived.
+    Unheard(UserId, Terminal, TimeMs),
 }
 
 /// The sending end.
@@ -53,5 +55,9 @@ impl Publish for Publisher {
 
     fn disconnect(&self, user: UserId, devices: Devices, reason: CloseReason) {
         self.offer(Job::Disconnect(user, devices, reason));
+    }
+
+    fn unheard(&self, user: UserId, terminal: Terminal, since: TimeMs) {
+        self.offer(Job::Unheard(user, terminal, since));
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use im_protocol::TimeMs;
 use im_protocol::record::Disconnect;
-use im_protocol::{ConversationId, Seq, UserId};
+use im_protocol::{ConversationId, Seq, Terminal, UserId};
 use im_sdk::registry::Registry;
 use im_sdk::router::{Published, Routed, Router};
 use parking_lot::Mutex;
@@ -17,8 +17,11 @@ use tokio::task::JoinSet;
 use super::frames::{self, Frames, Tell};
 use super::members::Members;
 use super::publisher::Job;
+use super::push::Wanted;
 use crate::chat::{Devices, now_ms};
-use crate::store::{Committed, Holder, OutboxId, OutboxItem, OutboxRow, Removal, Store};
+use crate::store::{
+    Committed, CommittedMessage, Holder, NewWork, OutboxId, OutboxItem, OutboxRow, PushItem, Removal, Store,
+};
 
 /// Jobs taken at once: their recipients are looked up in one round trip.
 const BATCH: usize = 256;
@@ -28,6 +31,12 @@ const SWEPT: u32 = 256;
 
 /// Outbox rows forgotten in one statement.
 const FORGET: usize = 1_000;
+
+/// Pieces of push work stored in one statement.
+const WORK: usize = 5_000;
+
+/// Goodbyes that wait for the database; beyond, whoever is not told by push sees the message on coming back.
+const GOODBYES: usize = 50_000;
 
 /// When and what the sweep takes over.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +49,8 @@ pub struct RelayConfig {
     pub poke_after: TimeMs,
     /// Between two deletions of rows that the bus has acked: one statement for all of them.
     pub forget_every: Duration,
+    /// What leaves push work; `None`: there is no push, and nothing is written.
+    pub push: Option<Wanted>,
 }
 
 impl Default for RelayConfig {
@@ -49,6 +60,7 @@ impl Default for RelayConfig {
             orphaned_after: 5_000,
             poke_after: 10_000,
             forget_every: Duration::from_millis(200),
+            push: None,
         }
     }
 }
@@ -71,8 +83,26 @@ pub struct Relay {
 struct InMemory {
     /// Being published.
     held: HashSet<OutboxId>,
-    /// On the bus, to be forgotten.
-    acked: Vec<OutboxId>,
+    /// On the bus, to be forgotten, each with the push work it leaves.
+    acked: Vec<(OutboxId, Vec<NewWork>)>,
+    /// Push work of connections that ended.
+    goodbyes: Vec<NewWork>,
+}
+
+impl InMemory {
+    /// What can be forgotten and stored in one statement each.
+    fn done(&self) -> (Vec<OutboxId>, Vec<NewWork>) {
+        let mut ids = Vec::new();
+        let mut work: Vec<NewWork> = self.goodbyes.iter().take(FORGET).cloned().collect();
+        for (id, left) in &self.acked {
+            if ids.len() >= FORGET || !ids.is_empty() && work.len() + left.len() > WORK {
+                break;
+            }
+            ids.push(*id);
+            work.extend_from_slice(left);
+        }
+        (ids, work)
+    }
 }
 
 impl Relay {
@@ -109,6 +139,7 @@ impl Relay {
                     Job::Committed(committed) => self.add(&mut frames, &mut batch, &committed).await,
                     Job::Transient(routed) => batch.pushes.push(*routed),
                     Job::Disconnect(user, devices, reason) => disconnects.push((user, devices, reason)),
+                    Job::Unheard(user, terminal, since) => self.unheard(user, terminal, since),
                 }
             }
             for (user, devices, reason) in disconnects {
@@ -118,12 +149,26 @@ impl Relay {
         }
     }
 
+    /// The push work of new messages.
+    fn work(&self, messages: &[CommittedMessage]) -> Vec<NewWork> {
+        let Some(push) = self.config.push else { return Vec::new() };
+        messages.iter().filter_map(|message| push.message(message)).collect()
+    }
+
+    fn unheard(&self, user: UserId, terminal: Terminal, since: TimeMs) {
+        let Some(push) = self.config.push else { return };
+        let mut outbox = self.outbox.lock();
+        if outbox.goodbyes.len() < GOODBYES {
+            outbox.goodbyes.push(push.goodbye(user, terminal, since, now_ms()));
+        }
+    }
+
     async fn add(&self, frames: &mut Frames, batch: &mut Batch, committed: &Committed) {
         let Some(id) = committed.outbox else { return };
         match frames.of(committed).await {
             Ok(pushes) => {
                 self.outbox.lock().held.insert(id);
-                batch.add(id, pushes);
+                batch.add(id, pushes, self.work(&committed.messages));
             }
             // The row stays in the outbox; the sweep finds it.
             Err(error) => tracing::warn!(%error, "recipients could not be read"),
@@ -139,10 +184,10 @@ impl Relay {
         let records: usize = published.iter().map(|published| published.records).sum();
         metrics::counter!("im_records_published_total").increment(records as u64);
         let mut outbox = self.outbox.lock();
-        for (id, range) in rows {
+        for (id, range, work) in rows {
             outbox.held.remove(&id);
             if published[range].iter().all(|published: &Published| published.delivered.is_ok()) {
-                outbox.acked.push(id);
+                outbox.acked.push((id, work));
             }
         }
     }
@@ -198,7 +243,8 @@ impl Relay {
             after = last.id;
             let forgotten: Vec<OutboxRow> = {
                 let outbox = self.outbox.lock();
-                let known = |id: &OutboxId| outbox.held.contains(id) || outbox.acked.contains(id);
+                let acked: HashSet<OutboxId> = outbox.acked.iter().map(|(id, _)| *id).collect();
+                let known = |id: &OutboxId| outbox.held.contains(id) || acked.contains(id);
                 rows.into_iter().filter(|row| !known(&row.id)).collect()
             };
             self.publish_again(frames, forgotten).await;
@@ -211,7 +257,7 @@ impl Relay {
             let tell_changes = now_ms() - row.time <= self.config.poke_after;
             let mut batch = Batch::default();
             match self.again(frames, row.items, tell_changes).await {
-                Ok(pushes) => batch.add(row.id, pushes),
+                Ok((pushes, work)) => batch.add(row.id, pushes, work),
                 // The others must not wait for one that cannot be read.
                 Err(error) => tracing::warn!(%error, row = row.id.0, "an outbox row could not be read"),
             }
@@ -219,18 +265,20 @@ impl Relay {
         }
     }
 
-    /// The pushes of an outbox row, read again from the store. Old ones only say what to pull.
+    /// The pushes and the push work of an outbox row, read again from the store. Old ones only say what to pull.
     async fn again(
         &self,
         frames: &mut Frames,
         items: Vec<OutboxItem>,
         fresh: bool,
-    ) -> crate::store::Result<Vec<Routed>> {
+    ) -> crate::store::Result<(Vec<Routed>, Vec<NewWork>)> {
         let mut pushes = Vec::new();
         let mut messages: Vec<((ConversationId, Seq), Tell)> = Vec::new();
+        let mut new = HashSet::new();
         for item in items {
             match item {
                 OutboxItem::Message(conversation, seq) => {
+                    new.insert((conversation.clone(), seq));
                     messages.push(((conversation, seq), if fresh { Tell::New } else { Tell::Poke }));
                 }
                 OutboxItem::Changed(conversation, seq) => {
@@ -243,6 +291,8 @@ impl Relay {
         }
         let wanted: Vec<_> = messages.iter().map(|(message, _)| message.clone()).collect();
         let found = self.store.committed(&wanted).await?;
+        let is_new = |found: &&CommittedMessage| new.contains(&(found.message.conversation.clone(), found.message.seq));
+        let work = self.work(&found.iter().filter(is_new).cloned().collect::<Vec<_>>());
         for ((conversation, seq), tell) in newest_pokes(messages) {
             let message =
                 found.iter().find(|found| found.message.conversation == conversation && found.message.seq == seq);
@@ -250,7 +300,7 @@ impl Relay {
                 pushes.push(frames.message(message, tell).await?);
             }
         }
-        Ok(pushes)
+        Ok((pushes, work))
     }
 
     /// Deletes rows that are done with, many at a time.
@@ -266,36 +316,36 @@ impl Relay {
     /// Deletes what is done with now.
     pub async fn forget_acked(&self) {
         loop {
-            let ids: Vec<OutboxId> = {
-                let outbox = self.outbox.lock();
-                outbox.acked.iter().take(FORGET).copied().collect()
-            };
-            if ids.is_empty() {
+            let (ids, work) = self.outbox.lock().done();
+            if ids.is_empty() && work.is_empty() {
                 return;
             }
-            if let Err(error) = self.store.forget(&ids).await {
+            if let Err(error) = self.store.forget(&ids, &work).await {
                 tracing::warn!(%error, "published outbox rows could not be deleted; trying again");
                 return;
             }
-            // By id: another call may have forgotten some of them meanwhile.
+            // By what they are: another call may have forgotten some of them meanwhile.
             let forgotten: HashSet<OutboxId> = ids.into_iter().collect();
-            self.outbox.lock().acked.retain(|id| !forgotten.contains(id));
+            let stored: HashSet<PushItem> = work.into_iter().map(|work| work.item).collect();
+            let mut outbox = self.outbox.lock();
+            outbox.acked.retain(|(id, _)| !forgotten.contains(id));
+            outbox.goodbyes.retain(|work| !stored.contains(&work.item));
         }
     }
 }
 
-/// Pushes, and which of them belong to which outbox row.
+/// Pushes, which of them belong to which outbox row, and the push work of the row.
 #[derive(Default)]
 struct Batch {
     pushes: Vec<Routed>,
-    rows: Vec<(OutboxId, std::ops::Range<usize>)>,
+    rows: Vec<(OutboxId, std::ops::Range<usize>, Vec<NewWork>)>,
 }
 
 impl Batch {
-    fn add(&mut self, id: OutboxId, pushes: Vec<Routed>) {
+    fn add(&mut self, id: OutboxId, pushes: Vec<Routed>, work: Vec<NewWork>) {
         let start = self.pushes.len();
         self.pushes.extend(pushes);
-        self.rows.push((id, start..self.pushes.len()));
+        self.rows.push((id, start..self.pushes.len(), work));
     }
 }
 

@@ -150,5 +150,8 @@ pub(super) async fn goodbye(session: &Session) {
         // The route is met as stale later, and deleted then.
         tracing::debug!(%error, "a route could not be removed");
     }
+    if let Some(since) = session.outbox.unheard() {
+        gateway.chat.publish().unheard(connection.user.clone(), connection.terminal, since);
+    }
     gateway.chat.left(&connection.user).await;
 }

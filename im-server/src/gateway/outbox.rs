@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
 use bytes::{Buf, Bytes};
 use im_protocol::close::CloseReason;
@@ -46,6 +46,12 @@ pub struct Bounds {
 /// Conversations that are remembered as missed, each with its own `resync`; with more, one `resync` says it for all.
 const MISSED: usize = 32;
 
+/// The first sign of life after a push may have been under way already when it was pushed; the second was not.
+const SURE: u8 = 2;
+
+/// So long before a sign of life was received it may have been sent: milliseconds.
+const SURE_MS: TimeMs = 2_000;
+
 /// Slices of one vectored write: a batch of frames for one system call, well below the kernel's limit of 1024.
 const SLICES: usize = 64;
 
@@ -59,6 +65,8 @@ pub(super) struct Outbox {
     wake: Notify,
     /// When the peer was last heard: Unix milliseconds.
     heard: AtomicI64,
+    /// Signs of life that are still needed until what was pushed last has arrived for sure.
+    unsure: AtomicU8,
     /// When the token ends: Unix milliseconds.
     expires: AtomicI64,
     session: Mutex<SessionId>,
@@ -94,6 +102,7 @@ impl Outbox {
             queue: Mutex::new(queue),
             wake: Notify::new(),
             heard: AtomicI64::new(now),
+            unsure: AtomicU8::new(0),
             expires: AtomicI64::new(TimeMs::MAX),
             session: Mutex::new(SessionId(String::new())),
         })
@@ -107,6 +116,17 @@ impl Outbox {
     /// The peer was heard.
     pub(super) fn heard(&self) {
         self.heard.store(now_ms(), Ordering::Relaxed);
+        let unsure = self.unsure.load(Ordering::Relaxed);
+        if unsure > 0 {
+            // A push at the same moment may be taken for surer than it is: it is a hint.
+            self.unsure.store(unsure - 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Since when pushes may not have arrived (Unix milliseconds), if some may not: they are still queued, or went to a
+    /// socket whose peer was not heard enough since.
+    pub(super) fn unheard(&self) -> Option<TimeMs> {
+        (self.unsure.load(Ordering::Relaxed) > 0).then(|| self.heard.load(Ordering::Relaxed) - SURE_MS)
     }
 
     /// The connection now rests on this session and token.
@@ -363,6 +383,9 @@ impl Queue {
 impl Sink for Outbox {
     fn enqueue(&self, frame: &SharedFrame) -> bool {
         let bytes = self.framed(frame).clone();
+        if matches!(frame.loss(), Loss::Resync(Some(_))) {
+            self.unsure.store(SURE, Ordering::Relaxed);
+        }
         let mut queue = self.queue.lock();
         if queue.broken || queue.closing.is_some() {
             return false;

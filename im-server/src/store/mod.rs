@@ -11,6 +11,7 @@ mod groups;
 mod large;
 mod messages;
 mod outbox;
+mod push;
 mod servers;
 mod sessions;
 mod social;
@@ -31,6 +32,10 @@ pub use messages::{
     Recalled, Refusal, Removal, Slice,
 };
 pub use outbox::{Outbox, OutboxId, OutboxItem, OutboxRow};
+pub use push::{
+    Asked, Candidate, DeadLetter, Job, JobKey, JobOutcome, NewWork, Notice, PushItem, PushTotals, Pushes, Rest,
+    Settled, Work,
+};
 pub use servers::{Holder, Renewal, Report, ServerRow, Servers};
 pub use sessions::{NewSession, Rotation, Session, SessionId, Sessions};
 pub use social::{Answered, Friend, FriendRequest, Requested, Social};
@@ -42,12 +47,23 @@ pub struct Stamp(pub i64);
 
 /// All of it. `Arc<dyn Store>` is what the rest of the server holds.
 pub trait Store:
-    Accounts + Sessions + Social + Groups + Messages + Conversations + Outbox + Servers + Send + Sync + 'static
+    Accounts + Sessions + Social + Groups + Messages + Conversations + Outbox + Pushes + Servers + Send + Sync + 'static
 {
 }
 
 impl<T> Store for T where
-    T: Accounts + Sessions + Social + Groups + Messages + Conversations + Outbox + Servers + Send + Sync + 'static
+    T: Accounts
+        + Sessions
+        + Social
+        + Groups
+        + Messages
+        + Conversations
+        + Outbox
+        + Pushes
+        + Servers
+        + Send
+        + Sync
+        + 'static
 {
 }
 

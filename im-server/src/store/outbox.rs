@@ -5,7 +5,7 @@ use im_protocol::server::RemovedReason;
 use im_protocol::{ConversationId, Seq, TimeMs, UserId};
 use serde::{Deserialize, Serialize};
 
-use super::{Holder, Result};
+use super::{Holder, NewWork, Result};
 
 /// Id of an outbox row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,8 +40,9 @@ pub trait Outbox {
     /// Rows that are written from now on through this store, or a clone of it, belong to `holder`.
     fn write_as(&self, holder: Holder);
 
-    /// Forgets rows whose every item the bus has acked.
-    async fn forget(&self, ids: &[OutboxId]) -> Result<()>;
+    /// Forgets rows whose every item the bus has acked, and stores the push work that is left of them, in one
+    /// transaction.
+    async fn forget(&self, ids: &[OutboxId], work: &[NewWork]) -> Result<()>;
 
     /// A holder's rows with an id above `after`, committed before `before`, oldest first.
     async fn waiting(&self, holder: Holder, after: OutboxId, before: TimeMs, limit: u32) -> Result<Vec<OutboxRow>>;

@@ -15,6 +15,8 @@ mod list;
 mod membership;
 mod messages;
 mod outbox;
+mod push;
+mod push_jobs;
 mod rows;
 mod servers;
 mod sessions;

@@ -6,8 +6,8 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::rows::{from_json, json};
-use super::{SqliteStore, Write};
-use crate::store::{Holder, Outbox, OutboxId, OutboxItem, OutboxRow, Result};
+use super::{SqliteStore, Write, push};
+use crate::store::{Holder, NewWork, Outbox, OutboxId, OutboxItem, OutboxRow, Result};
 
 /// Remembers what a transaction has to tell; `None` if that is nothing.
 pub(super) async fn remember(write: &mut Write, time: TimeMs, items: &[OutboxItem]) -> Result<Option<OutboxId>> {
@@ -39,13 +39,14 @@ impl Outbox for SqliteStore {
         *self.holder.write() = Some(holder);
     }
 
-    async fn forget(&self, ids: &[OutboxId]) -> Result<()> {
+    async fn forget(&self, ids: &[OutboxId], work: &[NewWork]) -> Result<()> {
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
         let mut write = self.write().await?;
         sqlx::query("delete from outbox where id in (select value from json_each(?1))")
             .bind(json(&ids))
             .execute(write.on())
             .await?;
+        push::add(&mut write, work).await?;
         write.commit().await
     }
 

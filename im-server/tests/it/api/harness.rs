@@ -8,7 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Method, Request, header};
 use im_protocol::close::CloseReason;
-use im_protocol::{ConversationId, ServerFrame, UserId};
+use im_protocol::{ConversationId, ServerFrame, Terminal, TimeMs, UserId};
 use im_sdk::registry::MemoryRegistry;
 use im_sdk::router::Recipients;
 use im_server::api::{AddressLimits, ApiState, router};
@@ -50,6 +50,10 @@ impl Publish for Recorder {
 
     fn disconnect(&self, user: UserId, _: Devices, reason: CloseReason) {
         self.0.lock().push(format!("disconnect {user} {reason:?}"));
+    }
+
+    fn unheard(&self, user: UserId, _: Terminal, _: TimeMs) {
+        self.0.lock().push(format!("unheard {user}"));
     }
 }
 

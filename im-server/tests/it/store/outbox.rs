@@ -68,8 +68,8 @@ async fn rows_stay_until_they_are_forgotten(store: Db) {
     }
     let rows = all(&store).await;
     assert_eq!(rows, all(&store).await);
-    store.forget(&[rows[1].id, rows[2].id]).await.unwrap();
-    store.forget(&[rows[1].id]).await.unwrap();
+    store.forget(&[rows[1].id, rows[2].id], &[]).await.unwrap();
+    store.forget(&[rows[1].id], &[]).await.unwrap();
     assert_eq!(all(&store).await, [rows[0].clone(), rows[3].clone()]);
 }
 
@@ -90,7 +90,7 @@ async fn ids_are_never_used_again(store: Db) {
     let [alice] = people(&store, ["alice"]).await;
     let tea = group(&store, "tea", &alice, &[]).await;
     let last = all(&store).await.pop().unwrap().id;
-    store.forget(&[last]).await.unwrap();
+    store.forget(&[last], &[]).await.unwrap();
     say(&store, &tea, &alice, "hi").await;
     assert!(all(&store).await[0].id > last);
 }

@@ -150,7 +150,7 @@ async fn at_least_five_thousand_messages_per_second_are_committed() {
             let batch = (0..size).map(|n| text(&groups[(sent + n) % 50], &alice, &what)).collect();
             let (outbox, _) = store.commit(batch, NOW).await.unwrap();
             if batches % 20 == 0 {
-                store.forget(&Vec::from_iter(outbox)).await.unwrap();
+                store.forget(&Vec::from_iter(outbox), &[]).await.unwrap();
             }
             sent += size;
             batches += 1;

@@ -88,7 +88,7 @@ async fn servers_and_outbox(store: &Db) {
     store.renew(holder, Report::default(), 60_000).await.unwrap();
     let rows = store.take_over(holder, 10).await.unwrap();
     store.waiting(holder, OutboxId(0), NOW + 1, 10).await.unwrap();
-    store.forget(&[rows[0].id]).await.unwrap();
+    store.forget(&[rows[0].id], &[]).await.unwrap();
     store.release(holder).await.unwrap();
 }
 

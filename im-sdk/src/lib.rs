@@ -29,6 +29,8 @@
 //! - [`router`]: the plan carried out.
 
 pub mod bus;
+#[cfg(feature = "redis")]
+mod redis;
 pub mod registry;
 pub mod router;
 pub mod routing;

@@ -1,6 +1,8 @@
 //! Where connections are. The registry is a cache that may vanish: what it does not know is unknown, not offline.
 
 mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 use std::collections::BTreeMap;
 
@@ -160,7 +162,8 @@ pub trait Registry: Send + Sync + 'static {
     /// end. One who left a moment ago may be among them, one may come twice. For who was on a server that died.
     async fn users_of(&self, server: ServerId, epoch: Epoch, cursor: u64) -> Result<(u64, Vec<UserId>), RegistryError>;
 
-    /// Drops what is kept for [`Registry::users_of`] of an epoch that is over.
+    /// Clears away what an epoch that is over left behind: its routes, its interests and what [`Registry::users_of`]
+    /// goes by. All of it is void already.
     async fn forget_users_of(&self, server: ServerId, epoch: Epoch) -> Result<(), RegistryError>;
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +81,22 @@ pub struct View {
     pub client_message_id: Option<String>,
     /// Its content.
     pub content: String,
+}
+
+impl View {
+    /// A message as the wire tells it, before the eyes of a client of a user.
+    pub fn of(client: &str, user: &str, message: &Value) -> Self {
+        let text = |field: &str| message[field].as_str().expect("a text").to_owned();
+        Self {
+            client: client.to_owned(),
+            user: user.to_owned(),
+            conversation: text("conversation"),
+            seq: message["seq"].as_u64().expect("a seq"),
+            sender: text("sender"),
+            client_message_id: message["client_message_id"].as_str().map(str::to_owned),
+            content: message["content"].to_string(),
+        }
+    }
 }
 
 /// What must never happen.

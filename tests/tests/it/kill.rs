@@ -13,7 +13,7 @@ use im_protocol::ConversationId;
 use imcluster_tests::client::{Client, fresh};
 use imcluster_tests::history::{self, Record, Recorder, View};
 use imcluster_tests::stage::{Person, Stage};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 
 /// Everyone has been a member since message 1.
@@ -38,7 +38,7 @@ async fn read_again(
         let answer = client.expect(frame, "messages").await;
         assert_eq!(answer["gaps"], json!([]), "{answer}");
         for message in answer["messages"].as_array().expect("messages") {
-            let view = view(name, &person.id, message);
+            let view = View::of(name, &person.id, message);
             after = view.seq;
             recorder.add(Record::Synced(view.clone()));
             all.push(view);
@@ -47,19 +47,6 @@ async fn read_again(
             assert_eq!(answer["head"], after, "the head is the last message");
             return all;
         }
-    }
-}
-
-fn view(client: &str, user: &str, message: &Value) -> View {
-    let text = |field: &str| message[field].as_str().expect("a text").to_owned();
-    View {
-        client: client.to_owned(),
-        user: user.to_owned(),
-        conversation: text("conversation"),
-        seq: message["seq"].as_u64().expect("a seq"),
-        sender: text("sender"),
-        client_message_id: message["client_message_id"].as_str().map(str::to_owned),
-        content: message["content"].to_string(),
     }
 }
 
@@ -102,7 +89,7 @@ async fn every_acked_message_is_there_once_and_in_order_after_kills_under_im_cli
                 match event {
                     Event::Message(message) => {
                         let message = serde_json::to_value(&message).expect("a message is JSON");
-                        let view = view(&format!("{user} live"), &user, &message);
+                        let view = View::of(&format!("{user} live"), &user, &message);
                         seen.send_replace(view.seq);
                         recorder.add(Record::Seen(view));
                     }

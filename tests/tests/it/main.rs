@@ -9,6 +9,7 @@ mod kill;
 mod large;
 mod life;
 mod lists;
+mod meddling;
 mod people;
 mod refusals;
 mod rooms;

@@ -8,6 +8,7 @@ pub mod client;
 pub mod history;
 pub mod http;
 pub mod meddler;
+pub mod proxy;
 pub mod server;
 pub mod socket;
 pub mod stack;

@@ -1,5 +1,6 @@
 //! `im-stack run`: a command beside components that live as long as it does.
 
+use std::any::Any;
 use std::ffi::OsString;
 use std::future::Future;
 use std::os::unix::process::ExitStatusExt;
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 
 /// A variable that is set already names a component of the user's own, which is used as it is.
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Run {
     /// One Redis, in `IM_TEST_REDIS_URL`
     #[arg(long)]
@@ -33,8 +35,13 @@ pub(crate) struct Run {
     command: Vec<OsString>,
 }
 
-/// A component, if it was asked for and not given, and how its users find it.
-type Started<T> = Option<(T, &'static str, String)>;
+/// A component that runs, and how its users find it.
+struct Started {
+    variable: &'static str,
+    value: String,
+    // Held, not looked at: it ends when it is dropped.
+    _component: Box<dyn Any>,
+}
 
 impl Run {
     pub(crate) async fn run(self) -> Result<ExitCode> {
@@ -47,37 +54,32 @@ impl Run {
             tokio::try_join!(
                 wanted(self.redis, "IM_TEST_REDIS_URL", async {
                     let redis = Redis::start(&place).await?;
-                    let url = redis.url();
-                    Ok((redis, url))
+                    Ok((redis.url(), redis))
                 }),
                 wanted(self.redis_cluster, "IM_TEST_REDIS_CLUSTER_URLS", async {
                     let cluster = RedisCluster::start(&place).await?;
-                    let urls = cluster.urls().join(",");
-                    Ok((cluster, urls))
+                    Ok((cluster.urls().join(","), cluster))
                 }),
                 wanted(self.kafka, "IM_TEST_KAFKA_BROKERS", async {
                     let kafka = Kafka::start(&place).await?;
-                    let brokers = kafka.brokers();
-                    Ok((kafka, brokers))
+                    Ok((kafka.brokers(), kafka))
                 }),
                 wanted(self.postgres, "IM_TEST_POSTGRES_URL", async {
                     let postgres = Postgres::start(&place, Durability::Process).await?;
-                    let url = postgres.url("postgres");
-                    Ok((postgres, url))
+                    Ok((postgres.url("postgres"), postgres))
                 }),
             )
         };
-        let components = tokio::select! {
-            components = starting => components?,
+        let (redis, cluster, kafka, postgres) = tokio::select! {
+            started = starting => started?,
             _ = interrupted.recv() => return Ok(ended_by(Signal::INT)),
             _ = terminated.recv() => return Ok(ended_by(Signal::TERM)),
         };
-        let (redis, cluster, kafka, postgres) = &components;
-        let variables = [variable(redis), variable(cluster), variable(kafka), variable(postgres)];
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]);
-        for (name, value) in variables.into_iter().flatten() {
-            command.env(name, value);
+        let components: Vec<Started> = [redis, cluster, kafka, postgres].into_iter().flatten().collect();
+        for component in &components {
+            command.env(component.variable, &component.value);
         }
         eprintln!("im-stack: ready after {:.1} s", begun.elapsed().as_secs_f32());
         let mut child = command.spawn().with_context(|| format!("{} cannot be started", self.command[0].display()))?;
@@ -96,25 +98,22 @@ impl Run {
             }
         };
         // What nobody will look at again need not be stopped in good order: dropped is killed.
+        drop(components);
         Ok(exit_code(status))
     }
 }
 
 /// Starts a component if it is wanted and not given.
-async fn wanted<T>(
+async fn wanted<T: 'static>(
     wanted: bool,
-    name: &'static str,
-    start: impl Future<Output = Result<(T, String)>>,
-) -> Result<Started<T>> {
-    if !wanted || std::env::var_os(name).is_some_and(|given| !given.is_empty()) {
+    variable: &'static str,
+    start: impl Future<Output = Result<(String, T)>>,
+) -> Result<Option<Started>> {
+    if !wanted || std::env::var_os(variable).is_some_and(|given| !given.is_empty()) {
         return Ok(None);
     }
-    let (component, value) = start.await?;
-    Ok(Some((component, name, value)))
-}
-
-fn variable<T>(started: &Started<T>) -> Option<(&'static str, &str)> {
-    started.as_ref().map(|(_, name, value)| (*name, value.as_str()))
+    let (value, component) = start.await?;
+    Ok(Some(Started { variable, value, _component: Box::new(component) }))
 }
 
 /// As a shell has it: 128 and the number of the signal.

@@ -10,5 +10,6 @@ pub mod gateway;
 pub mod hub;
 pub mod serve;
 pub mod server;
+pub mod startup;
 pub mod store;
 pub mod telemetry;

@@ -6,6 +6,7 @@ use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser};
 use im_server::config::{self, LogSettings, MigrateSettings, Problems, ServeSettings};
 use im_server::dev::{self, DevOptions};
 use im_server::server::Server;
+use im_server::startup::WrongSettings;
 use im_server::{serve, telemetry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // The chain of causes on one line: what a person at a terminal can act on.
             eprintln!("im-server: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<WrongSettings>() { ExitCode::from(WRONG_SETTINGS) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -4,33 +4,47 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::bail;
-use im_sdk::bus::MemoryBus;
-use im_sdk::registry::MemoryRegistry;
+use im_sdk::bus::kafka::KafkaBus;
+use im_sdk::bus::{Bus, MemoryBus};
+use im_sdk::registry::redis::RedisRegistry;
+use im_sdk::registry::{MemoryRegistry, Registry};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::api::{AddressLimits, Management};
 use crate::config::{DatabaseUrl, MigrateSettings, ServeSettings};
 use crate::server::{Assembly, Server, serve_management};
+use crate::startup::{self, WrongSettings};
+use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 
 /// Records that may wait for a single server; the relay waits when it is full.
 const BUS_CAPACITY: usize = 16 * 1024;
 
-/// Starts the server. The management port is open from the beginning.
+/// Starts the server. The management port is open from the beginning; what the server rests on is waited for.
 pub async fn start(settings: &ServeSettings, metrics: PrometheusHandle) -> anyhow::Result<Server> {
     let server = settings.listen.server_id;
     let management = Management::new(server, settings.secrets.management_token.clone(), metrics);
     let address = serve_management(management.clone(), settings.listen.management_listen).await?;
     tracing::info!(%server, %address, "the management port is open");
-    let store = match &settings.database.database_url {
-        DatabaseUrl::Sqlite(path) => open_sqlite(path).await?,
-        DatabaseUrl::Postgres(_) => bail!("PostgreSQL is not built in yet"),
+
+    let store = open_store(&settings.database.database_url).await?;
+    let registry: Arc<dyn Registry> = match settings.redis.config().map_err(|e| WrongSettings(e.to_string()))? {
+        Some(config) => {
+            Arc::new(startup::until(&management, "Redis", async || RedisRegistry::connect(&config).await).await?)
+        }
+        None => Arc::new(MemoryRegistry::new()),
+    };
+    let bus: Arc<dyn Bus> = match settings.kafka.config() {
+        Some(config) => {
+            Arc::new(startup::until(&management, "Kafka", async || KafkaBus::connect(config.clone()).await).await?)
+        }
+        None => Arc::new(MemoryBus::new(BUS_CAPACITY)),
     };
     let limits = AddressLimits::per_minute(settings.limits.sign_ins_per_minute, settings.limits.handshakes_per_minute);
     let mut running = Server::start(Assembly {
-        store: Arc::new(store),
-        registry: Arc::new(MemoryRegistry::new()),
-        bus: Arc::new(MemoryBus::new(BUS_CAPACITY)),
+        store,
+        registry,
+        bus,
         servers: vec![server],
         settings: settings.chat(),
         signing_secret: settings.secrets.jwt_secret.clone(),
@@ -46,11 +60,14 @@ pub async fn start(settings: &ServeSettings, metrics: PrometheusHandle) -> anyho
 
 /// Brings the database to this version.
 pub async fn migrate(settings: &MigrateSettings) -> anyhow::Result<()> {
-    match &settings.database.database_url {
-        DatabaseUrl::Sqlite(path) => drop(open_sqlite(path).await?),
+    open_store(&settings.database.database_url).await.map(drop)
+}
+
+async fn open_store(url: &DatabaseUrl) -> anyhow::Result<Arc<dyn Store>> {
+    match url {
+        DatabaseUrl::Sqlite(path) => Ok(Arc::new(open_sqlite(path).await?)),
         DatabaseUrl::Postgres(_) => bail!("PostgreSQL is not built in yet"),
     }
-    Ok(())
 }
 
 async fn open_sqlite(path: &Path) -> anyhow::Result<SqliteStore> {

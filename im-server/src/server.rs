@@ -18,6 +18,7 @@ use crate::chat::{Chat, Parts, Passwords, Secret, Settings, Tokens};
 use crate::delivery::{self, Ended, Relay, RelayConfig};
 use crate::gateway::{self, Bounds, Gateway};
 use crate::hub::Hub;
+use crate::startup;
 use crate::store::{Holder, Store};
 
 /// What a server is made of.
@@ -53,6 +54,7 @@ pub struct Server {
     api: ApiState,
     management: Arc<Management>,
     gateway: Arc<Gateway>,
+    bus: Arc<dyn Bus>,
     relay: Arc<Relay>,
     phase: watch::Sender<Phase>,
     tasks: JoinSet<()>,
@@ -71,7 +73,8 @@ impl Server {
             let epoch = store.take_epoch(server, "", LEASE_MS).await?;
             let (hub, interest) = Hub::new(server, epoch);
             tasks.spawn(interest.run(hub.clone(), registry.clone()));
-            let subscription = bus.subscribe(server).await?;
+            let subscription =
+                startup::until(&assembly.management, "its topic", async || bus.subscribe(server).await).await?;
             let consumed = delivery::consume(hub.clone(), store.clone(), subscription);
             let phase = phase.clone();
             tasks.spawn(async move {
@@ -90,7 +93,7 @@ impl Server {
         }
         let holder = Holder { server: first, epoch: hubs[0].epoch() };
         store.write_as(holder);
-        let router = Arc::new(Router::new(registry.clone(), bus, first));
+        let router = Arc::new(Router::new(registry.clone(), bus.clone(), first));
         router.refresh().await?;
 
         let (publisher, queue) = delivery::channel();
@@ -116,6 +119,7 @@ impl Server {
             api: ApiState { chat, limits, service_token: assembly.service_token },
             management: assembly.management,
             gateway,
+            bus,
             relay,
             phase,
             tasks,
@@ -131,8 +135,8 @@ impl Server {
         self.tasks.spawn(gateway::serve_http(http, app));
         self.tasks.spawn(gateway::serve_tcp(tcp, self.gateway.clone()));
         let status = {
-            let (gateway, phase) = (self.gateway.clone(), self.phase.subscribe());
-            move || status(&gateway, *phase.borrow())
+            let (gateway, bus, phase) = (self.gateway.clone(), self.bus.clone(), self.phase.subscribe());
+            move || status(&gateway, &*bus, *phase.borrow())
         };
         self.management.started(Arc::new(status));
         self.phase.send_replace(Phase::Serving);
@@ -177,17 +181,18 @@ impl Server {
 }
 
 /// How the server is: with two ids in one process, as the first of them.
-fn status(gateway: &Gateway, phase: Phase) -> Status {
+fn status(gateway: &Gateway, bus: &dyn Bus, phase: Phase) -> Status {
     let hub = &gateway.hubs()[0];
     let connections = gateway.connections();
+    let topic = bus.topic(hub.server());
     Status {
         server: hub.server(),
         epoch: hub.epoch(),
         phase,
         waits_for: None,
         connections,
-        topic: None,
-        topic_lag: None,
+        topic_lag: topic.as_ref().and_then(|topic| topic.lag),
+        topic: topic.map(|topic| topic.name),
     }
 }
 

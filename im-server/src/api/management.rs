@@ -87,7 +87,7 @@ impl Management {
         *self.stage.lock() = Stage::Running(status);
     }
 
-    fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         let status = match &*self.stage.lock() {
             Stage::Running(status) => status.clone(),
             Stage::Starting { waits_for } => {

@@ -13,4 +13,4 @@ pub use settings::{
     DatabaseSettings, DrainSettings, KafkaSettings, LimitSettings, ListenSettings, LogFormat, LogSettings,
     MigrateSettings, PolicySettings, RedisSettings, SecretSettings, ServeSettings, Settings,
 };
-pub use values::{DatabaseUrl, HiddenUrl};
+pub use values::DatabaseUrl;

@@ -2,14 +2,18 @@
 //! docs/configuration.md; the environment variable and the key of the file follow from the flag's name.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
 use im_protocol::ServerId;
 use im_protocol::limits::Limits;
+use im_sdk::bus::kafka::{KafkaConfig, NewTopics, Password, Sasl, SaslMechanism, Tls};
+use im_sdk::registry::redis::{RedisConfig, RedisUrlError};
 
 use super::values::{
-    DatabaseUrl, HiddenUrl, boolean, brokers, log_filter, redis_url, server_id, signing_secret, token, topic_prefix,
+    DatabaseUrl, boolean, brokers, log_filter, password, readable_file, server_id, signing_secret, token, topic_prefix,
 };
 use crate::api::AddressLimits;
 use crate::chat::{self, Secret};
@@ -109,9 +113,29 @@ pub struct DatabaseSettings {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Redis")]
 pub struct RedisSettings {
-    /// redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss:// for TLS; needed beside PostgreSQL
-    #[arg(long, value_name = "URL", value_parser = redis_url, hide_env_values = true)]
-    pub redis_url: Option<HiddenUrl>,
+    /// redis://USER:PASSWORD@HOST:PORT/DATABASE, redis+sentinel://HOST,HOST/MASTER or redis+cluster://HOST,HOST; rediss for
+    /// TLS; needed beside PostgreSQL
+    #[arg(long, value_name = "URL", hide_env_values = true)]
+    pub redis_url: Option<RedisConfig>,
+    /// Keys begin with it, so that several installations can share a Redis; no braces
+    #[arg(long, value_name = "TEXT", default_value = "im:")]
+    pub redis_prefix: String,
+    /// PEM file with the authorities to trust for TLS; without it the system's
+    #[arg(long, value_name = "FILE", value_parser = readable_file)]
+    pub redis_ca_file: Option<PathBuf>,
+}
+
+impl RedisSettings {
+    /// How to reach Redis, if there is one.
+    pub fn config(&self) -> Result<Option<RedisConfig>, RedisUrlError> {
+        let Some(config) = self.redis_url.clone() else { return Ok(None) };
+        let config = config.with_prefix(&self.redis_prefix)?;
+        let config = match &self.redis_ca_file {
+            Some(file) => config.with_ca_file(file)?,
+            None => config,
+        };
+        Ok(Some(config))
+    }
 }
 
 /// Between servers.
@@ -128,6 +152,87 @@ pub struct KafkaSettings {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value = "false", default_missing_value = "true",
           value_parser = boolean, action = ArgAction::Set)]
     pub create_topics: bool,
+    /// Copies of each record in a topic that is created; without it the brokers' default
+    #[arg(long, value_name = "N")]
+    pub topic_replication: Option<NonZeroU16>,
+    /// How long a topic that is created keeps its records, 60 … 86400 seconds; clients of a server that was away longer pull
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(60..=86_400))]
+    pub topic_retention_seconds: u32,
+    /// Bytes of records that may wait for an ack of Kafka; above, publishing waits. At least 4 MiB
+    #[arg(long, value_name = "BYTES", default_value_t = 33_554_432, value_parser = clap::value_parser!(u32).range(4_194_304..))]
+    pub kafka_buffer_bytes: u32,
+    /// Talk TLS with the brokers
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value = "false", default_missing_value = "true",
+          value_parser = boolean, action = ArgAction::Set)]
+    pub kafka_tls: bool,
+    /// PEM file with whom to trust; without it the system's store
+    #[arg(long, value_name = "FILE", value_parser = readable_file)]
+    pub kafka_ca_file: Option<PathBuf>,
+    /// PEM file with our certificate, if the brokers ask for one
+    #[arg(long, value_name = "FILE", value_parser = readable_file)]
+    pub kafka_certificate_file: Option<PathBuf>,
+    /// PEM file with the certificate's key
+    #[arg(long, value_name = "FILE", value_parser = readable_file)]
+    pub kafka_key_file: Option<PathBuf>,
+    /// What the key is encrypted with
+    #[arg(long, value_name = "PASSWORD", value_parser = password, hide_env_values = true)]
+    pub kafka_key_password: Option<Password>,
+    /// PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; without it no user signs in
+    #[arg(long, value_name = "MECHANISM")]
+    pub kafka_sasl_mechanism: Option<SaslMechanism>,
+    /// The user that signs in
+    #[arg(long, value_name = "USER")]
+    pub kafka_sasl_user: Option<String>,
+    /// Its password
+    #[arg(long, value_name = "PASSWORD", value_parser = password, hide_env_values = true)]
+    pub kafka_sasl_password: Option<Password>,
+}
+
+impl KafkaSettings {
+    /// How to reach Kafka, if there is one.
+    pub fn config(&self) -> Option<KafkaConfig> {
+        let tls = self.kafka_tls.then(|| Tls {
+            ca: self.kafka_ca_file.clone(),
+            certificate: self.kafka_certificate_file.clone(),
+            key: self.kafka_key_file.clone(),
+            key_password: self.kafka_key_password.clone(),
+        });
+        let sasl = match (self.kafka_sasl_mechanism, &self.kafka_sasl_user, &self.kafka_sasl_password) {
+            (Some(mechanism), Some(user), Some(password)) => {
+                Some(Sasl { mechanism, user: user.clone(), password: password.clone() })
+            }
+            _ => None,
+        };
+        Some(KafkaConfig {
+            brokers: self.kafka_brokers.clone()?,
+            topic_prefix: self.kafka_topic_prefix.clone(),
+            tls,
+            sasl,
+            create_topics: self.create_topics.then(|| NewTopics {
+                replication_factor: self.topic_replication,
+                retention: Duration::from_secs(self.topic_retention_seconds.into()),
+            }),
+            buffer_bytes: self.kafka_buffer_bytes as usize,
+        })
+    }
+
+    fn contradictions(&self) -> Vec<&'static str> {
+        let files = [&self.kafka_ca_file, &self.kafka_certificate_file, &self.kafka_key_file];
+        let sasl =
+            [self.kafka_sasl_mechanism.is_some(), self.kafka_sasl_user.is_some(), self.kafka_sasl_password.is_some()];
+        let mut found = Vec::new();
+        if !self.kafka_tls && files.iter().any(|file| file.is_some()) {
+            found.push("kafka-ca-file, kafka-certificate-file and kafka-key-file are for TLS: set kafka-tls as well");
+        }
+        if self.kafka_certificate_file.is_some() != self.kafka_key_file.is_some() {
+            found.push("kafka-certificate-file and kafka-key-file belong together: set both or none");
+        }
+        if sasl.contains(&true) && sasl.contains(&false) {
+            found
+                .push("kafka-sasl-mechanism, kafka-sasl-user and kafka-sasl-password belong together: set all or none");
+        }
+        found
+    }
 }
 
 fn policy() -> chat::Settings {
@@ -269,6 +374,8 @@ impl Settings for ServeSettings {
                 "missing: kafka-brokers (--kafka-brokers, IM_KAFKA_BROKERS): servers on PostgreSQL need it".to_owned(),
             );
         }
+        found.extend(self.redis.config().err().map(|error| format!("redis-prefix, redis-ca-file: {error}")));
+        found.extend(self.kafka.contradictions().into_iter().map(str::to_owned));
         if self.limits.frame_bytes < self.limits.content_bytes + FRAME_SLACK {
             found.push(format!(
                 "frame-bytes is {}, content-bytes is {}: a frame has to be at least {FRAME_SLACK} bytes larger",

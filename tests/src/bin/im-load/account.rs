@@ -77,8 +77,22 @@ where
     T: 'static,
     F: Future<Output = anyhow::Result<T>> + 'static,
 {
+    each_of(what, PARALLEL, items, work).await
+}
+
+/// The same with so many at once.
+pub(crate) async fn each_of<I, T, F>(
+    what: &str,
+    at_once: usize,
+    items: impl ExactSizeIterator<Item = I>,
+    work: impl Fn(I) -> F,
+) -> anyhow::Result<Vec<T>>
+where
+    T: 'static,
+    F: Future<Output = anyhow::Result<T>> + 'static,
+{
     let total = items.len();
-    let permits = Arc::new(Semaphore::new(PARALLEL));
+    let permits = Arc::new(Semaphore::new(at_once));
     let mut running = JoinSet::new();
     let mut done: Vec<Option<T>> = (0..total).map(|_| None).collect();
     let mut finished = 0;

@@ -73,10 +73,11 @@ pub(crate) async fn open(target: &Target, n: u32, who: Identity) -> anyhow::Resu
 
 async fn handshake(target: &Target, n: u32, who: Identity) -> anyhow::Result<(Reader, Rc<Writer>, Told)> {
     let transport = target.transport;
-    let address = match transport {
-        Transport::Ws => target.server,
-        Transport::Tcp => target.tcp,
+    let addresses = match transport {
+        Transport::Ws => &target.server,
+        Transport::Tcp => &target.tcp,
     };
+    let address = addresses[n as usize % addresses.len()];
     let mut stream = dial(address, n).await.with_context(|| format!("cannot connect to {address}"))?;
     stream.set_nodelay(true)?;
     if transport == Transport::Ws {

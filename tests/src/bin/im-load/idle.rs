@@ -10,7 +10,7 @@ use im_protocol::Terminal;
 use crate::Target;
 use crate::account::{device, each, http, sign_in, sign_up};
 use crate::connection::{Identity, Reader, Writer, keep_alive, open};
-use crate::process::{Process, file_limit};
+use crate::process::{Processes, file_limit};
 use crate::report::Idle;
 
 /// One device may have this many connections.
@@ -28,10 +28,10 @@ pub(crate) async fn run(target: &Target, connections: u32, seconds: u32) -> anyh
     let files = file_limit().unwrap_or(usize::MAX);
     let needed = connections as usize + OTHER_FILES;
     ensure!(needed <= files, "{needed} open files are needed and {files} are allowed: raise ulimit -n");
-    let process = Process::find(target.server_pid, target.server);
+    let process = Processes::find(&target.server_pid, &target.server);
 
     // Signing in costs the server memory of its own, so it is done with before the first look.
-    let api = http(target.server)?;
+    let api = http(target.server[0])?;
     let devices = connections.div_ceil(PER_DEVICE);
     let classes = u32::try_from(TERMINALS.len())?;
     each("accounts", 0..devices.div_ceil(classes), |n| sign_up(api.clone(), n)).await?;
@@ -72,7 +72,7 @@ pub(crate) async fn run(target: &Target, connections: u32, seconds: u32) -> anyh
             }
         }
         tokio::time::sleep(SETTLE).await;
-        if let Some(bytes) = process.and_then(|process| process.resident_bytes().ok()) {
+        if let Some(bytes) = process.as_ref().and_then(|process| process.resident_bytes().ok()) {
             // In the first fifth the server still gives back what signing in took.
             if step > STEPS / 5 {
                 samples.push((f64::from(until), bytes));
@@ -80,10 +80,10 @@ pub(crate) async fn run(target: &Target, connections: u32, seconds: u32) -> anyh
             eprintln!("{until} connections, {:.1} MiB", bytes / 1024.0 / 1024.0);
         }
     }
-    let before = process.and_then(|process| process.cpu_seconds().ok());
+    let before = process.as_ref().and_then(|process| process.cpu_seconds().ok());
     let start = Instant::now();
     tokio::time::sleep(Duration::from_secs(seconds.into())).await;
-    let after = process.and_then(|process| process.cpu_seconds().ok());
+    let after = process.as_ref().and_then(|process| process.cpu_seconds().ok());
     let held = start.elapsed().as_secs_f64();
     let used = before.zip(after).map(|(before, after)| after - before);
     Ok(Idle {

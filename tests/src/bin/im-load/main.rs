@@ -3,9 +3,11 @@
 
 mod account;
 mod connection;
+mod counters;
 mod framing;
 mod idle;
 mod process;
+mod reconnect;
 mod report;
 mod traffic;
 
@@ -27,18 +29,21 @@ struct Cli {
 
 #[derive(Args, Clone)]
 struct Target {
-    /// The server's HTTP address.
-    #[arg(long, global = true, default_value = "127.0.0.1:8080")]
-    server: SocketAddr,
-    /// The server's TCP address, for --transport tcp.
-    #[arg(long, global = true, default_value = "127.0.0.1:8090")]
-    tcp: SocketAddr,
+    /// The server's HTTP address; several, separated by commas: users connect to them in turn.
+    #[arg(long, global = true, default_value = "127.0.0.1:8080", value_delimiter = ',')]
+    server: Vec<SocketAddr>,
+    /// The same of its TCP address, for --transport tcp.
+    #[arg(long, global = true, default_value = "127.0.0.1:8090", value_delimiter = ',')]
+    tcp: Vec<SocketAddr>,
+    /// The management addresses, for what the servers count: round trips, records, statements.
+    #[arg(long, global = true, value_delimiter = ',')]
+    management: Vec<SocketAddr>,
     /// By which kind of socket.
     #[arg(long, global = true, value_enum, default_value_t = Transport::Ws)]
     transport: Transport,
-    /// The server's process, for CPU and memory; else the one that listens on the HTTP port.
-    #[arg(long, global = true)]
-    server_pid: Option<u32>,
+    /// The server's process, for CPU and memory, or several; else those that listen on the HTTP ports.
+    #[arg(long, global = true, value_delimiter = ',')]
+    server_pid: Vec<u32>,
     /// Load a server on another machine. Without this only loopback addresses are taken.
     #[arg(long, global = true)]
     remote: bool,
@@ -61,6 +66,8 @@ enum Command {
     Fanout(Fanout),
     /// Connections that do nothing: what each costs.
     Idle(Idle),
+    /// Connections that are lost and come back all at once: what each costs the registry and the database.
+    Reconnect(Reconnect),
 }
 
 #[derive(Args)]
@@ -113,6 +120,13 @@ struct Idle {
     seconds: u32,
 }
 
+#[derive(Args)]
+struct Reconnect {
+    /// How many.
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(10..=20_000))]
+    connections: u32,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
@@ -128,11 +142,12 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<bool> {
     let target = cli.target;
-    anyhow::ensure!(
-        target.remote || (target.server.ip().is_loopback() && target.tcp.ip().is_loopback()),
-        "{} is not on this machine: --remote says that you mean it",
-        target.server
-    );
+    let elsewhere = target.server.iter().chain(&target.tcp).find(|address| !address.ip().is_loopback());
+    if let (Some(address), false) = (elsewhere, target.remote) {
+        anyhow::bail!("{address} is not on this machine: --remote says that you mean it");
+    }
+    // Two TLS stacks are linked in, so one has to be named; an error means that someone has.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
@@ -154,6 +169,10 @@ fn run(cli: Cli) -> anyhow::Result<bool> {
             }
             Command::Idle(idle) => {
                 idle::run(&target, idle.connections, idle.seconds).await?.print(target.json);
+                Ok(true)
+            }
+            Command::Reconnect(reconnect) => {
+                reconnect::run(&target, reconnect.connections).await?.print(target.json);
                 Ok(true)
             }
         }

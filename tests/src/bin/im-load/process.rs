@@ -9,17 +9,37 @@ use anyhow::Context;
 /// `sysconf(_SC_CLK_TCK)` is 100 on every Linux that matters (`USER_HZ` is part of the kernel's ABI).
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// The servers' processes.
+#[derive(Clone, Debug)]
+pub(crate) struct Processes(Vec<Process>);
+
+impl Processes {
+    /// The processes given, or those that listen on the ports. `None` if one cannot be seen, for instance because it
+    /// belongs to another user.
+    pub(crate) fn find(pids: &[u32], servers: &[SocketAddr]) -> Option<Self> {
+        if !pids.is_empty() {
+            return Some(Self(pids.iter().copied().map(Process).collect()));
+        }
+        servers.iter().map(|server| Process::listening(*server)).collect::<Option<_>>().map(Self)
+    }
+
+    /// Seconds of CPU so far, user and system, of all together.
+    pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        self.0.iter().map(|process| process.cpu_seconds()).sum()
+    }
+
+    /// Bytes of memory that are resident, of all together.
+    pub(crate) fn resident_bytes(&self) -> anyhow::Result<f64> {
+        self.0.iter().map(|process| process.resident_bytes()).sum()
+    }
+}
+
 /// A process of this machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Process(u32);
 
 impl Process {
-    /// The process given, or the one that listens on the port. `None` if it cannot be seen, for instance because it
-    /// belongs to another user.
-    pub(crate) fn find(pid: Option<u32>, server: SocketAddr) -> Option<Self> {
-        if let Some(pid) = pid {
-            return Some(Self(pid));
-        }
+    fn listening(server: SocketAddr) -> Option<Self> {
         let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
             .iter()
             .find_map(|table| listener(&fs::read_to_string(table).ok()?, server.port()))?;
@@ -42,8 +62,7 @@ impl Process {
         ticks(&stat).map(|ticks| ticks / TICKS_PER_SECOND).context("/proc/PID/stat is not as expected")
     }
 
-    /// Bytes of memory that are resident.
-    pub(crate) fn resident_bytes(self) -> anyhow::Result<f64> {
+    fn resident_bytes(self) -> anyhow::Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0)).context("the server's process is gone")?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0)

@@ -1,5 +1,7 @@
 //! The figures, for people and for programs.
 
+use std::collections::BTreeMap;
+
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -58,6 +60,8 @@ pub(crate) struct Traffic {
     pub(crate) server_cpu_cores: Option<f64>,
     pub(crate) server_cpu_seconds_per_million_deliveries: Option<f64>,
     pub(crate) own_cpu_cores: Option<f64>,
+    /// What the servers counted, per message; empty without their management addresses.
+    pub(crate) counted_per_message: BTreeMap<&'static str, f64>,
     pub(crate) faults: Faults,
     pub(crate) first_error: Option<String>,
 }
@@ -91,6 +95,9 @@ impl Traffic {
         }
         if let Some(cores) = self.own_cpu_cores {
             println!("  im-load CPU    {cores:.2} cores");
+        }
+        for (name, count) in &self.counted_per_message {
+            println!("  {name:<21}{count:>6.3} per message");
         }
         if self.is_clean() {
             println!("  every message was acked and arrived everywhere once and in order");
@@ -136,6 +143,29 @@ impl Idle {
         }
         if self.broken > 0 {
             println!("  FAULTS         {} connections broken", self.broken);
+        }
+    }
+}
+
+/// The result of `reconnect`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Comeback {
+    pub(crate) connections: u32,
+    pub(crate) seconds: f64,
+    /// What the servers counted, per reconnect; empty without their management addresses.
+    pub(crate) counted_per_connection: BTreeMap<&'static str, f64>,
+}
+
+impl Comeback {
+    pub(crate) fn print(&self, json: bool) {
+        if json {
+            println!("{}", serde_json::json!(self));
+            return;
+        }
+        let per_second = f64::from(self.connections) / self.seconds;
+        println!("{} connections came back in {:.1} s ({per_second:.0}/s)", self.connections, self.seconds);
+        for (name, count) in &self.counted_per_connection {
+            println!("  {name:<21}{count:>6.3} per reconnect");
         }
     }
 }

@@ -14,7 +14,8 @@ use tokio::task::JoinSet;
 
 use crate::account::{device, each, group, http, sign_in, sign_up, user_name};
 use crate::connection::{Identity, Reader, Writer, keep_alive, open};
-use crate::process::{Process, file_limit};
+use crate::counters::Counters;
+use crate::process::{Process, Processes, file_limit};
 use crate::report::{Faults, Latency, Traffic};
 use crate::{Load, Target};
 
@@ -99,7 +100,7 @@ pub(crate) async fn run(target: &Target, plan: Plan) -> anyhow::Result<Traffic> 
     let files = file_limit().unwrap_or(usize::MAX);
     let needed = plan.users as usize + OTHER_FILES;
     ensure!(needed <= files, "{needed} open files are needed and {files} are allowed: raise ulimit -n");
-    let process = Process::find(target.server_pid, target.server);
+    let process = Processes::find(&target.server_pid, &target.server);
     let (connections, senders, heartbeat) = set_up(target, &plan).await?;
 
     let Load { rate, seconds, warm_up, bytes } = plan.load;
@@ -118,15 +119,20 @@ pub(crate) async fn run(target: &Target, plan: Plan) -> anyhow::Result<Traffic> 
     }
     tasks.spawn_local(progress(meter.clone()));
 
-    let before = tokio::task::spawn_local(async move {
-        tokio::time::sleep_until(schedule.counted_from().into()).await;
-        cpu(process)
+    let counted_before = Counters::read(&target.management).await?;
+    let before = tokio::task::spawn_local({
+        let process = process.clone();
+        async move {
+            tokio::time::sleep_until(schedule.counted_from().into()).await;
+            cpu(process.as_ref())
+        }
     });
     send_all(&senders, &meter, schedule, bytes).await?;
     let sends_per_second = to_f64(schedule.total) / schedule.start.elapsed().as_secs_f64();
     drain(&meter).await;
     let (server_before, own_before) = before.await?;
-    let (server_after, own_after) = cpu(process);
+    let (server_after, own_after) = cpu(process.as_ref());
+    let counted = Counters::read(&target.management).await?;
     let measured = schedule.counted_from().elapsed().as_secs_f64();
 
     let mut meter = meter.borrow_mut();
@@ -149,6 +155,7 @@ pub(crate) async fn run(target: &Target, plan: Plan) -> anyhow::Result<Traffic> 
             .filter(|_| delivered > 0.0)
             .map(|used| used / delivered * 1e6),
         own_cpu_cores: used(own_before, own_after).map(|used| used / measured),
+        counted_per_message: counted.since(&counted_before, to_f64(schedule.total)),
         faults: meter.faults,
         first_error: meter.first_error.take(),
     })
@@ -158,7 +165,7 @@ type Connected = (Reader, Rc<Writer>, ConversationId);
 
 /// Accounts, sessions, groups, connections; who is to send; and the heartbeat.
 async fn set_up(target: &Target, plan: &Plan) -> anyhow::Result<(Vec<Connected>, Vec<Sender>, Duration)> {
-    let api = http(target.server)?;
+    let api = http(target.server[0])?;
     let users = plan.users;
     each("accounts", 0..users, |n| sign_up(api.clone(), n)).await?;
     let sessions = each("sign-ins", 0..users, |n| sign_in(api.clone(), n, Terminal::Desktop)).await?;
@@ -388,7 +395,7 @@ fn micros(duration: Duration) -> u64 {
 }
 
 /// CPU seconds of the server and of this process.
-fn cpu(server: Option<Process>) -> (Option<f64>, Option<f64>) {
+fn cpu(server: Option<&Processes>) -> (Option<f64>, Option<f64>) {
     let own = Process::this();
     (server.and_then(|server| server.cpu_seconds().ok()), own.cpu_seconds().ok())
 }

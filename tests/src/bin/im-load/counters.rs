@@ -45,7 +45,7 @@ impl Counters {
 
     /// How much each has risen since `before`, per `count` of something.
     pub(crate) fn since(&self, before: &Self, count: f64) -> BTreeMap<&'static str, f64> {
-        let risen = |name: &'static str| self.0[name] - before.0.get(*name).copied().unwrap_or(0.0);
+        let risen = |name: &'static str| self.0[name] - before.0.get(name).copied().unwrap_or(0.0);
         self.0.keys().map(|name| (*name, risen(name) / count)).collect()
     }
 }

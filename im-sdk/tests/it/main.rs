@@ -2,6 +2,10 @@
 
 mod contract;
 mod given;
+#[cfg(feature = "kafka")]
+mod kafka;
+#[cfg(feature = "kafka")]
+mod kafka_away;
 mod memory;
 mod plan;
 mod router;

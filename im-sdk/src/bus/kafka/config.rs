@@ -1,6 +1,7 @@
 //! How to reach Kafka, and what every client of it is set to.
 
 use std::fmt;
+use std::fs::File;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -25,6 +26,8 @@ pub struct KafkaConfig {
     pub create_topics: Option<NewTopics>,
     /// Bytes of records that may wait for an ack; above that, publishing waits.
     pub buffer_bytes: usize,
+    /// How long a record may wait for its ack, retries included.
+    pub delivery_timeout: Duration,
 }
 
 impl KafkaConfig {
@@ -37,6 +40,9 @@ impl KafkaConfig {
             sasl: None,
             create_topics: None,
             buffer_bytes: 32 * 1024 * 1024,
+            // Long enough for another broker to take over from one that fails, short enough that the relay learns of an
+            // outage and leaves the rest to the outbox.
+            delivery_timeout: Duration::from_secs(10),
         }
     }
 
@@ -141,6 +147,9 @@ const LONGEST_TOPIC: usize = 249;
 /// Smaller, and one record of the largest size could not find room beside another.
 const LEAST_BUFFER: usize = 4 * 1024 * 1024;
 
+/// Shorter, and a broker that is only slow looks dead.
+const LEAST_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// What is wrong with the settings, before any client is made.
 pub(super) fn check(config: &KafkaConfig) -> Result<(), String> {
     if config.brokers.trim().is_empty() {
@@ -158,12 +167,23 @@ pub(super) fn check(config: &KafkaConfig) -> Result<(), String> {
     if config.buffer_bytes < LEAST_BUFFER {
         return Err(format!("a buffer of {} bytes is too small: {LEAST_BUFFER} at least", config.buffer_bytes));
     }
-    match &config.tls {
-        Some(Tls { certificate, key, .. }) if certificate.is_some() != key.is_some() => {
-            Err("a client certificate needs its key, and a key its certificate".to_owned())
-        }
-        _ => Ok(()),
+    if config.delivery_timeout < LEAST_TIMEOUT {
+        return Err(format!(
+            "a delivery timeout of {:?} is too short: {LEAST_TIMEOUT:?} at least",
+            config.delivery_timeout
+        ));
     }
+    let Some(Tls { ca, certificate, key, .. }) = &config.tls else { return Ok(()) };
+    if certificate.is_some() != key.is_some() {
+        return Err("a client certificate needs its key, and a key its certificate".to_owned());
+    }
+    // OpenSSL's own words for a missing file do not name it.
+    for file in [ca, certificate, key].into_iter().flatten() {
+        if let Err(error) = File::open(file) {
+            return Err(format!("{} cannot be read: {error}", file.display()));
+        }
+    }
+    Ok(())
 }
 
 /// What librdkafka says of a setting, without the value: that may be a password.
@@ -173,10 +193,6 @@ pub(super) fn explain(error: &KafkaError) -> String {
         other => other.to_string(),
     }
 }
-
-/// How long a record may wait for its ack, retries included: long enough for a broker to be restarted by another taking
-/// over, short enough that the relay learns of an outage and lets the outbox keep the rest.
-pub(super) const DELIVERY: Duration = Duration::from_secs(10);
 
 /// The largest record, a little below what brokers take by default (1,048,588).
 pub(super) const LARGEST_RECORD: usize = 1_000_000;
@@ -241,7 +257,7 @@ pub(super) fn producer(config: &KafkaConfig) -> ClientConfig {
         .set("message.max.bytes", LARGEST_RECORD.to_string())
         // A topic with a smaller limit refuses a batch as a whole.
         .set("batch.size", "262144")
-        .set("delivery.timeout.ms", DELIVERY.as_millis().to_string())
+        .set("delivery.timeout.ms", config.delivery_timeout.as_millis().to_string())
         .set("request.timeout.ms", "5000")
         // The bound is our own, in bytes: see `Producer`. This one is out of its way.
         .set("queue.buffering.max.messages", "0")
@@ -305,9 +321,11 @@ mod tests {
         assert!(wrong(|config| config.topic_prefix = "im/".to_owned()).contains("\"im/\" is not possible"));
         assert!(wrong(|config| config.topic_prefix = "i".repeat(245)).contains("244 characters at most"));
         assert!(wrong(|config| config.buffer_bytes = 1).contains("too small"));
-        assert!(
-            wrong(|config| config.tls = Some(Tls { key: Some("key.pem".into()), ..Tls::default() })).contains("needs")
-        );
+        assert!(wrong(|config| config.delivery_timeout = Duration::ZERO).contains("too short"));
+        let key_alone = wrong(|config| config.tls = Some(Tls { key: Some("key.pem".into()), ..Tls::default() }));
+        assert!(key_alone.contains("needs"));
+        let no_file = wrong(|config| config.tls = Some(Tls { ca: Some("/no/such.pem".into()), ..Tls::default() }));
+        assert!(no_file.contains("/no/such.pem cannot be read"));
     }
 
     #[test]

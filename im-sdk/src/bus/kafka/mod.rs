@@ -82,8 +82,7 @@ impl KafkaBus {
     /// Reaches Kafka. Fails when nobody answers within ten seconds.
     pub async fn connect(config: KafkaConfig) -> Result<Self, KafkaConnectError> {
         config::check(&config).map_err(KafkaConnectError::Settings)?;
-        let producer = Producer::new(config::producer(&config), config.buffer_bytes)
-            .map_err(|error| KafkaConnectError::Settings(config::explain(&error)))?;
+        let producer = Producer::new(&config).map_err(|error| KafkaConnectError::Settings(config::explain(&error)))?;
         let connected = producer.connected();
         let brokers = config.brokers.clone();
         tokio::task::spawn_blocking(move || answered(&connected, brokers))

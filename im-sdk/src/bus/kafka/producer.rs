@@ -1,6 +1,7 @@
 //! Records on their way to Kafka: bounded, in order, each with its ack.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rdkafka::client::Client;
@@ -9,7 +10,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::config::{DELIVERY, LARGEST_RECORD};
+use super::config::{self, KafkaConfig, LARGEST_RECORD};
 use super::context::{Ack, Context};
 
 /// What a record takes beside its bytes: the message in librdkafka, the ack here.
@@ -24,6 +25,7 @@ pub(super) type Acked = oneshot::Receiver<Result<(), RDKafkaErrorCode>>;
 /// The producer of one process.
 pub(super) struct Producer {
     settings: ClientConfig,
+    delivery_timeout: Duration,
     room: Arc<Semaphore>,
     current: Mutex<Arc<Connected>>,
 }
@@ -49,17 +51,19 @@ impl Connected {
     }
 
     /// Lets what is under way come to its end, then ends the client. Blocks.
-    fn retire(self: Arc<Self>) {
-        if let Err(error) = self.client.flush(DELIVERY) {
+    fn retire(&self, within: Duration) {
+        if let Err(error) = self.client.flush(within) {
             tracing::debug!(%error, "a producer that was replaced had records left");
         }
     }
 }
 
 impl Producer {
-    pub(super) fn new(settings: ClientConfig, buffer_bytes: usize) -> KafkaResult<Self> {
+    pub(super) fn new(config: &KafkaConfig) -> KafkaResult<Self> {
+        let settings = config::producer(config);
         let current = Mutex::new(Arc::new(Connected::new(&settings)?));
-        Ok(Self { settings, room: Arc::new(Semaphore::new(buffer_bytes / KIB)), current })
+        let room = Arc::new(Semaphore::new(config.buffer_bytes / KIB));
+        Ok(Self { settings, delivery_timeout: config.delivery_timeout, room, current })
     }
 
     /// The client to use now.
@@ -73,7 +77,8 @@ impl Producer {
                 Ok(fresh) => {
                     let old = std::mem::replace(&mut *current, Arc::new(fresh));
                     tracing::info!("a new Kafka producer takes over");
-                    tokio::task::spawn_blocking(|| old.retire());
+                    let within = self.delivery_timeout;
+                    tokio::task::spawn_blocking(move || old.retire(within));
                 }
                 // The same settings worked before: the process has run out of something. Tried again with the next record.
                 Err(error) => tracing::error!(%error, "no new Kafka producer can be made"),

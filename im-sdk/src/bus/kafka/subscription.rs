@@ -184,6 +184,7 @@ impl Reader {
             };
             let made = self.runtime.block_on(topics::create(&self.config, wished, &self.topic));
             made.map_err(|error| self.failure(&error))?;
+            topics::wait_for(self.consumer.client(), &self.topic).map_err(|error| self.failure(&error))?;
         }
         self.consumer.fetch_watermarks(&self.topic, 0, topics::ANSWER).map_err(|error| self.failure(&error))
     }

@@ -18,6 +18,9 @@ pub(super) const ANSWER: Duration = Duration::from_secs(5);
 /// How long a topic is believed to be missing: records to it fail at once meanwhile, instead of asking for each.
 const MISSING: Duration = Duration::from_secs(1);
 
+/// Between two looks for a topic that was just made.
+const SOON: Duration = Duration::from_millis(50);
+
 /// What is known of the topics that records go to.
 #[derive(Default)]
 pub(super) struct Topics(Mutex<HashMap<ServerId, Known>>);
@@ -44,7 +47,7 @@ impl Topics {
 pub(super) fn exists<C: ClientContext>(client: &Client<C>, topic: &str) -> KafkaResult<bool> {
     let metadata = client.fetch_metadata(Some(topic), ANSWER)?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
-    match found.and_then(|found| found.error()).map(RDKafkaErrorCode::from) {
+    match found.and_then(rdkafka::metadata::MetadataTopic::error).map(RDKafkaErrorCode::from) {
         None => Ok(found.is_some_and(|found| !found.partitions().is_empty())),
         Some(RDKafkaErrorCode::UnknownTopicOrPartition) => Ok(false),
         // It is being made, or its leader changes.
@@ -73,4 +76,16 @@ pub(super) async fn create(config: &KafkaConfig, topics: NewTopics, topic: &str)
         }
     }
     Ok(())
+}
+
+/// Waits until a topic that was made is there: brokers hear of it one after the other. Blocks up to [`ANSWER`].
+pub(super) fn wait_for<C: ClientContext>(client: &Client<C>, topic: &str) -> KafkaResult<()> {
+    let began = Instant::now();
+    loop {
+        match client.fetch_watermarks(topic, 0, ANSWER) {
+            Ok(_) => return Ok(()),
+            Err(error) if began.elapsed() > ANSWER => return Err(error),
+            Err(_) => std::thread::sleep(SOON),
+        }
+    }
 }

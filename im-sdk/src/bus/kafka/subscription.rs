@@ -29,6 +29,9 @@ const WAITING: usize = 1_024;
 /// How soon an idle reader notices that it is over.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How often the lag is told.
+const LAG: Duration = Duration::from_secs(2);
+
 /// Between attempts to find the place in a topic again: from the first to the last of these.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
@@ -101,11 +104,11 @@ pub(super) async fn subscribe(
     let (channel, reads) = mpsc::channel(WAITING);
     let (ready, positioned) = oneshot::channel();
     let progress = Arc::new(Progress::default());
-    let (for_thread, runtime) = (progress.clone(), Handle::current());
+    let (for_reader, runtime) = (progress.clone(), Handle::current());
     let subscription = KafkaSubscription { reads, buffer: Vec::new(), over: over.clone(), progress };
     std::thread::Builder::new()
         .name(format!("im-topic-{server}"))
-        .spawn(move || match Reader::open(config, server, &for_thread, over, channel, runtime) {
+        .spawn(move || match Reader::open(config, server, for_reader, over, channel, runtime) {
             Ok(reader) => {
                 if ready.send(Ok(())).is_ok() {
                     reader.run();
@@ -124,13 +127,14 @@ struct Reader {
     config: Arc<KafkaConfig>,
     server: ServerId,
     topic: String,
-    context: Context,
+    progress: Arc<Progress>,
     consumer: BaseConsumer<Context>,
     /// The offset of the next record.
     next: i64,
     over: CancellationToken,
     channel: mpsc::Sender<Read>,
     runtime: Handle,
+    told_lag: Instant,
     poisoned: Seldom,
     troubled: Seldom,
 }
@@ -142,38 +146,38 @@ impl Reader {
     fn open(
         config: Arc<KafkaConfig>,
         server: ServerId,
-        progress: &Progress,
+        progress: Arc<Progress>,
         over: CancellationToken,
         channel: mpsc::Sender<Read>,
         runtime: Handle,
     ) -> Result<Self, BusError> {
         let topic = config.topic(server);
-        let context = progress.context.clone();
         let consumer = config::consumer(&config, &topic)
-            .create_with_context(context.clone())
-            .map_err(|error| failure(server, &config, &context, code(&error)))?;
-        let seldom = Seldom::default;
+            .create_with_context(progress.context.clone())
+            .map_err(|error| failure(server, &config, &progress.context, code(&error)))?;
         let mut reader = Self {
             config,
             server,
             topic,
-            context,
+            progress,
             consumer,
             next: 0,
             over,
             channel,
             runtime,
-            poisoned: seldom(),
-            troubled: seldom(),
+            told_lag: Instant::now(),
+            poisoned: Seldom::default(),
+            troubled: Seldom::default(),
         };
         let (_, end) = reader.bounds()?;
         reader.go_on_at(end).map_err(|error| reader.failure(&error))?;
-        progress.next.store(end, Ordering::Relaxed);
+        reader.progress.context.set_end(end);
+        reader.progress.next.store(end, Ordering::Relaxed);
         Ok(reader)
     }
 
     fn failure(&self, error: &KafkaError) -> BusError {
-        failure(self.server, &self.config, &self.context, code(error))
+        failure(self.server, &self.config, &self.progress.context, code(error))
     }
 
     /// The first offset that is there and the next that will be; makes the topic, if that is wished.
@@ -207,8 +211,12 @@ impl Reader {
 
     fn step(&mut self) -> Result<(), Over> {
         let polled = self.consumer.poll(TICK);
+        if self.told_lag.elapsed() > LAG {
+            self.told_lag = Instant::now();
+            self.tell_lag();
+        }
         // Before what was polled: that may come from the new topic already.
-        let why = if self.context.take_made_anew() {
+        let why = if self.progress.context.take_made_anew() {
             Some(Break::MadeAnew)
         } else {
             match &polled {
@@ -256,15 +264,36 @@ impl Reader {
     fn hand_out(&self, delivery: Delivery) -> Result<(), Over> {
         let read = Read { next: self.next, delivery };
         match self.channel.try_send(read) {
-            Ok(()) => Ok(()),
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(Over),
-            Err(mpsc::error::TrySendError::Full(read)) => self.runtime.block_on(async {
-                tokio::select! {
-                    () = self.over.cancelled() => Err(Over),
-                    sent = self.channel.send(read) => sent.map_err(|_| Over),
-                }
-            }),
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(Over),
+            Err(mpsc::error::TrySendError::Full(read)) => self.wait_for_room()?.send(read),
         }
+        Ok(())
+    }
+
+    /// Waits while the server is behind. Nothing is polled meanwhile, so how far the topic goes has to be asked for.
+    fn wait_for_room(&self) -> Result<mpsc::Permit<'_, Read>, Over> {
+        loop {
+            let room = self.runtime.block_on(async {
+                tokio::select! {
+                    () = self.over.cancelled() => Some(Err(Over)),
+                    room = self.channel.reserve() => Some(room.map_err(|_| Over)),
+                    () = tokio::time::sleep(LAG) => None,
+                }
+            });
+            if let Some(room) = room {
+                return room;
+            }
+            if let Ok((_, end)) = self.consumer.fetch_watermarks(&self.topic, 0, TICK) {
+                self.progress.context.set_end(end);
+            }
+            self.tell_lag();
+        }
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "a lag of 2^53 records is no longer a matter of precision")]
+    fn tell_lag(&self) {
+        metrics::gauge!("im_topic_lag", "server" => self.server.to_string()).set(self.progress.lag() as f64);
     }
 
     /// After a break: finds where to go on, however long that takes, and only then says that records are missing, so that

@@ -204,8 +204,6 @@ impl KafkaSettings {
             _ => None,
         };
         Some(KafkaConfig {
-            brokers: self.kafka_brokers.clone()?,
-            topic_prefix: self.kafka_topic_prefix.clone(),
             tls,
             sasl,
             create_topics: self.create_topics.then(|| NewTopics {
@@ -213,6 +211,7 @@ impl KafkaSettings {
                 retention: Duration::from_secs(self.topic_retention_seconds.into()),
             }),
             buffer_bytes: self.kafka_buffer_bytes as usize,
+            ..KafkaConfig::new(self.kafka_brokers.clone()?, &self.kafka_topic_prefix)
         })
     }
 

@@ -1,10 +1,23 @@
 //! The HTTP side of a person or a backend.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::LazyLock;
 
 use reqwest::header::HeaderMap;
-use reqwest::{Client, Method};
+use reqwest::{Client, ClientBuilder, Method};
 use serde_json::Value;
+
+fn builder() -> ClientBuilder {
+    // An error means that another caller has chosen the same provider before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+}
+
+/// The client of callers whose address does not matter.
+pub fn client() -> &'static Client {
+    static CLIENT: LazyLock<Client> = LazyLock::new(|| builder().build().expect("an HTTP client"));
+    &CLIENT
+}
 
 /// A caller of the HTTP API.
 #[derive(Clone, Debug)]
@@ -29,9 +42,7 @@ pub struct Reply {
 impl Http {
     /// A caller from an address, without a token.
     pub fn new(server: SocketAddr, from: IpAddr) -> Self {
-        // An error means that another caller has chosen the same provider before.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().local_address(from).build().expect("an HTTP client");
+        let client = builder().local_address(from).build().expect("an HTTP client");
         Self { client, base: format!("http://{server}"), token: None }
     }
 

@@ -6,12 +6,16 @@
 
 mod daemon;
 mod kafka;
+mod nginx;
 mod place;
 mod postgres;
 mod redis;
+mod server;
 
 pub use daemon::Daemon;
 pub use kafka::{Entrance, Kafka};
+pub use nginx::{Nginx, Upstream};
 pub use place::Place;
 pub use postgres::{Durability, Postgres};
 pub use redis::{Redis, RedisCluster};
+pub use server::{Common, ImServer, program};

@@ -1,8 +1,10 @@
 //! Where a component keeps its files, and which ports it listens on.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
@@ -53,6 +55,19 @@ impl Place {
         let path = self.path.join(name);
         fs::write(&path, content).with_context(|| format!("{} cannot be written", path.display()))?;
         Ok(path)
+    }
+
+    /// Writes a file in it that nobody else may read.
+    pub fn write_secret(&self, name: &str, content: &str) -> Result<()> {
+        let path = self.path.join(name);
+        let written = File::options()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut file| file.write_all(content.as_bytes()));
+        written.with_context(|| format!("{} cannot be written", path.display()))
     }
 
     /// The port for a purpose: the same as the last time in this folder, or else a free one.

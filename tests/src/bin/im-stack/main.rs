@@ -1,6 +1,7 @@
 //! The real stack on one machine: for tests, and to try things out.
 
 mod run;
+mod up;
 
 use std::process::ExitCode;
 
@@ -18,12 +19,15 @@ struct Arguments {
 enum Task {
     /// Runs a command beside fresh components, tells it where they are, and passes its exit code on
     Run(run::Run),
+    /// Starts everything and keeps it running until Ctrl-C
+    Up(up::Up),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Run(run) => run.run().await,
+        Task::Up(up) => up.run().await,
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("im-stack: {error:#}");

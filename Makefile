@@ -9,6 +9,12 @@ node_modules := $(browser)/node_modules/.package-lock.json
 # Where the server under test is built; both kinds of end-to-end tests read it.
 export IM_SERVER_BIN := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/im-server
 im_stack := $(dir $(IM_SERVER_BIN))im-stack
+# Always the whole workspace: any other choice of crates means other features of their dependencies, and half the tree is
+# compiled a second time.
+cargo_test := cargo test --workspace --locked
+# By their names: ignored tests that measure, and faults that take minutes.
+measurements := messages_per_second
+long_faults := long::
 shell_scripts := .ci/run $(wildcard scripts/*)
 
 .PHONY: help
@@ -19,10 +25,15 @@ help: ## This list
 dev: ## The whole chat in one process on http://127.0.0.1:8080
 	cargo run --release -p im-server -- dev
 
+.PHONY: stack
+stack: need-stack ## Redis, PostgreSQL, Kafka and three servers behind nginx, until Ctrl-C; ARGS='--restart'
+	cargo build --release --locked -p im-server
+	env -u IM_SERVER_BIN cargo run --release --locked -p imcluster-tests --bin im-stack -- up $(ARGS)
+
 # ---- tests
 
 .PHONY: test
-test: need test-unit test-e2e ## Everything that continuous integration checks
+test: need test-unit test-e2e test-stack ## Everything that continuous integration checks
 
 .PHONY: test-unit
 test-unit: fmt-check lint deny web-check web-test rust-test ## Formatting, lints, and the tests that start no server
@@ -30,9 +41,24 @@ test-unit: fmt-check lint deny web-check web-test rust-test ## Formatting, lints
 .PHONY: test-e2e
 test-e2e: rust-e2e browser-e2e ## The built server under real clients and a real browser
 
+# Tests that need real components are ignored where those are missing; here they are not.
+.PHONY: test-stack
+test-stack: need-stack rust-build ## The contracts on real Redis, PostgreSQL and Kafka, and the quick faults
+	$(im_stack) run --redis --redis-cluster --kafka --postgres -- \
+	  $(cargo_test) --lib --bins --test it -- --ignored $(addprefix --skip ,$(measurements))
+	$(cargo_test) --test stack -- --ignored --skip $(long_faults)
+
+.PHONY: test-stack-full
+test-stack-full: test-stack ## And the long table of faults
+	$(cargo_test) --test stack -- --ignored --nocapture --test-threads 1 $(long_faults)
+
 .PHONY: need
-need: # first, so that everything missing is said at once
+need: need-stack # first, so that everything missing is said at once
 	@scripts/need cargo cc node chromium shellcheck cargo-deny
+
+.PHONY: need-stack
+need-stack:
+	@scripts/need cargo cc make perl redis postgres kafka nginx
 
 .PHONY: fmt-check
 fmt-check:
@@ -47,13 +73,18 @@ lint: ## clippy and ShellCheck, warnings are errors
 deny: ## Licences, sources and advisories of the dependencies
 	scripts/deny
 
+.PHONY: rust-build
+rust-build:
+	$(cargo_test) --no-run
+
 .PHONY: rust-test
 rust-test:
-	cargo test --workspace --exclude imcluster-tests --locked
+	$(cargo_test) --lib --bins --test it
+	$(cargo_test) --doc
 
 .PHONY: rust-e2e
-rust-e2e: im-server
-	cargo test -p imcluster-tests --locked
+rust-e2e: rust-build
+	$(cargo_test) --test e2e
 
 .PHONY: web-check
 web-check: $(node_modules)
@@ -64,28 +95,8 @@ web-test: $(node_modules)
 	npm --prefix $(browser) run --silent unit
 
 .PHONY: browser-e2e
-browser-e2e: im-server $(node_modules)
+browser-e2e: rust-build $(node_modules)
 	npm --prefix $(browser) run --silent e2e
-
-# The server that the end-to-end tests start: cargo builds it for the tests of its own crate, and the same choice of crates
-# as there means the same features, so that nothing is compiled a second time.
-.PHONY: im-server
-im-server:
-	cargo test --workspace --exclude imcluster-tests --locked --no-run
-
-# Tests that need real components are ignored where those are missing; here they are not.
-.PHONY: test-stack
-test-stack: need-stack im-stack im-server ## The tests that need Redis, PostgreSQL and Kafka, beside real ones
-	$(im_stack) run --redis --redis-cluster --kafka --postgres -- \
-	  cargo test --workspace --exclude imcluster-tests --locked --tests -- --ignored
-
-.PHONY: need-stack
-need-stack:
-	@scripts/need cargo cc make perl redis postgres kafka nginx
-
-.PHONY: im-stack
-im-stack:
-	cargo build -p imcluster-tests --locked --bin im-stack
 
 # No package's script runs on installation, and no browser is downloaded: the tests use the system's.
 $(node_modules): $(browser)/package.json $(browser)/package-lock.json

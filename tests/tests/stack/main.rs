@@ -1,0 +1,3 @@
+//! Tests beside real components: `make test-stack`.
+
+mod components;

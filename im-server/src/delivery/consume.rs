@@ -1,7 +1,11 @@
 //! The consumer: takes a server's records off the bus, in order, and hands them to its hub.
 //!
 //! A message of a large group that was made under a newer membership than the hub's index waits until the members are
-//! loaded again; it holds up its own conversation and no other.
+//! loaded again; it holds up its own conversation and no other. After a gap every connection is told to pull, spread over
+//! some seconds.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +17,8 @@ use im_protocol::{ConversationId, Frame, ServerFrame};
 use im_sdk::bus::{Delivery, Subscription};
 use tokio::task::JoinSet;
 
-use crate::hub::{Connection, Hub};
+use super::spread::Spread;
+use crate::hub::{Connection, Hub, SharedFrame};
 use crate::store::{MemberList, Store};
 
 /// Records taken at once: each connection they touch is written to once.
@@ -36,7 +41,14 @@ pub enum Ended {
 
 /// Consumes until the bus ends or another process takes over.
 pub async fn consume(hub: Arc<Hub>, store: Arc<dyn Store>, mut subscription: Box<dyn Subscription>) -> Ended {
-    let mut consumer = Consumer { hub, store, waiting: HashMap::new(), loads: JoinSet::new(), touched: Vec::new() };
+    let mut consumer = Consumer {
+        hub,
+        store,
+        waiting: HashMap::new(),
+        loads: JoinSet::new(),
+        resync: Spread::new(),
+        touched: Vec::new(),
+    };
     let mut deliveries = Vec::with_capacity(BATCH);
     loop {
         tokio::select! {
@@ -47,6 +59,7 @@ pub async fn consume(hub: Arc<Hub>, store: Arc<dyn Store>, mut subscription: Box
                     }
                 }
                 if !open {
+                    tracing::error!(server = %consumer.hub.server(), "the topic is no longer read");
                     return Ended::Closed;
                 }
             }
@@ -54,6 +67,7 @@ pub async fn consume(hub: Arc<Hub>, store: Arc<dyn Store>, mut subscription: Box
                 Ok((conversation, list)) => consumer.loaded(conversation, list).await,
                 Err(error) => tracing::error!(%error, "loading members broke"),
             },
+            () = consumer.resync.due() => consumer.tell_the_next(),
         }
         consumer.flush();
         // A large fan-out must not keep the others of this worker waiting.
@@ -80,6 +94,7 @@ struct Consumer {
     /// Pushes of groups whose members are being loaded.
     waiting: HashMap<ConversationId, Vec<Push>>,
     loads: JoinSet<(ConversationId, Option<MemberList>)>,
+    resync: Spread<Arc<Connection>>,
     touched: Vec<Arc<Connection>>,
 }
 
@@ -88,7 +103,8 @@ impl Consumer {
         let record = match delivery {
             Delivery::Gap => {
                 tracing::warn!(server = %self.hub.server(), "records are missing: every connection has to resync");
-                self.hub.resync_all(&mut self.touched);
+                metrics::counter!("im_topic_gaps_total").increment(1);
+                self.resync.begin(self.hub.all());
                 return Taken::Here;
             }
             Delivery::Record(record) => record,
@@ -151,6 +167,11 @@ impl Consumer {
             // One that was made under a yet newer membership starts the next load.
             self.push(&push);
         }
+    }
+
+    fn tell_the_next(&mut self) {
+        let frame = SharedFrame::resync();
+        self.touched.extend(self.resync.next().filter(|connection| connection.sink.enqueue(&frame)));
     }
 
     fn flush(&mut self) {

@@ -7,6 +7,7 @@ mod members;
 mod publisher;
 pub mod push;
 mod relay;
+mod spread;
 
 pub use consume::{Ended, consume};
 pub use publisher::{Publisher, channel};

@@ -379,16 +379,6 @@ impl Hub {
             }
         }
     }
-
-    /// Tells every connection that something was missed, `None` in place of a conversation.
-    pub fn resync_all(&self, touched: &mut Vec<Arc<Connection>>) {
-        let frame = SharedFrame::resync();
-        for connection in self.all() {
-            if connection.sink.enqueue(&frame) {
-                touched.push(connection);
-            }
-        }
-    }
 }
 
 /// Removes a connection from every list of a map; `seen` gets each key it stood under with who is left.

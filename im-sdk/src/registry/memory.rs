@@ -135,6 +135,12 @@ impl Registry for MemoryRegistry {
                 !routes.is_empty()
             });
         }
+        for shard in &self.interests.shards {
+            shard.lock().retain(|_, servers| {
+                servers.retain(|&id, &mut known| id != server || known != epoch);
+                !servers.is_empty()
+            });
+        }
         Ok(())
     }
 }

@@ -8,5 +8,7 @@ mod kafka;
 mod kafka_away;
 mod memory;
 mod plan;
+#[cfg(feature = "redis")]
+mod redis;
 mod router;
 mod sender;

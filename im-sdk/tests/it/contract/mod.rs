@@ -34,6 +34,8 @@ macro_rules! registry_contract {
             routes_written_again_stand_beside_the_others
             everything_is_read_under_one_marker
             who_was_on_a_server_is_known_by_its_epoch
+            what_an_epoch_that_is_over_left_is_cleared_away
+            many_routes_are_paged_and_cleared_away
             an_interest_is_seen_until_it_ends
             interests_come_in_the_order_of_the_topics
             a_late_goodbye_of_an_older_epoch_does_not_end_a_newer_interest

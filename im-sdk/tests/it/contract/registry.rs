@@ -101,6 +101,30 @@ pub(crate) async fn who_was_on_a_server_is_known_by_its_epoch(registry: &dyn Reg
     assert_eq!(users_of(registry, 1, 1).await, ["bob"]);
 }
 
+pub(crate) async fn what_an_epoch_that_is_over_left_is_cleared_away(registry: &dyn Registry) {
+    let alice = user("alice");
+    registry.register(&alice, route(1, 0, 1)).await.unwrap();
+    registry.register(&alice, route(2, 0, 2)).await.unwrap();
+    let presence = Topic::Presence(alice.clone());
+    registry.set_interest(&[group(), presence.clone()], ServerId(0), Epoch(1), true).await.unwrap();
+    registry.set_interest(&[group()], ServerId(0), Epoch(2), true).await.unwrap();
+    registry.set_interest(&[presence.clone()], ServerId(1), Epoch(1), true).await.unwrap();
+    registry.forget_users_of(ServerId(0), Epoch(1)).await.unwrap();
+    assert_eq!(registry.routes(&[alice]).await.unwrap().of, [vec![route(2, 0, 2)]]);
+    assert_eq!(interested(registry, &group()).await, [(0, 2)], "a newer epoch's stays");
+    assert_eq!(interested(registry, &presence).await, [(1, 1)], "another server's stays");
+}
+
+pub(crate) async fn many_routes_are_paged_and_cleared_away(registry: &dyn Registry) {
+    let held: Vec<_> = (0..2_500).map(|n| (user(&format!("user{n}")), route(n, 0, 1))).collect();
+    registry.register_again(&held).await.unwrap();
+    assert_eq!(users_of(registry, 0, 1).await.len(), held.len());
+    registry.forget_users_of(ServerId(0), Epoch(1)).await.unwrap();
+    let everyone: Vec<_> = held.into_iter().map(|(user, _)| user).collect();
+    assert!(registry.routes(&everyone).await.unwrap().of.iter().all(Vec::is_empty));
+    assert_eq!(users_of(registry, 0, 1).await.len(), 0);
+}
+
 fn group() -> Topic {
     Topic::Conversation(conversation("g:1"))
 }

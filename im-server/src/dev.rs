@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -16,6 +17,7 @@ use im_sdk::registry::MemoryRegistry;
 use crate::api::{AddressLimits, Management};
 use crate::chat::{Chat, Registrar, Secret, Settings};
 use crate::config::LogSettings;
+use crate::gateway::Order;
 use crate::server::{Assembly, Server, serve_management};
 use crate::store::sqlite::SqliteStore;
 
@@ -35,6 +37,9 @@ pub struct Addresses {
     /// Probes, metrics, status.
     pub management: SocketAddr,
 }
+
+/// There is no other server that could take the connections over, so all of them end at once.
+pub const DRAIN: Order = Order { deadline: Duration::ZERO, per_second: 1 };
 
 /// Options of `im-server dev`.
 #[derive(Args, Clone, Debug)]
@@ -96,6 +101,7 @@ pub async fn start(
         signing_secret: signing_secret(data)?,
         service_token: secret(&options.service_token),
         address_limits: Arc::new(address_limits),
+        drain_notice: Duration::ZERO,
         management,
     })
     .await?;

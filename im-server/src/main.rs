@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser};
 use im_server::config::{self, LogSettings, MigrateSettings, Problems, ServeSettings};
 use im_server::dev::{self, DevOptions};
+use im_server::gateway::Order;
 use im_server::server::Server;
 use im_server::startup::WrongSettings;
 use im_server::{serve, telemetry};
@@ -106,7 +107,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
                 () = stop.asked() => return Ok(()),
             };
             println!("{}", dev::greeting(addresses, &options.data));
-            until_stopped(server, stop).await
+            until_stopped(server, stop, dev::DRAIN).await
         }
         Command::Serve(settings) => {
             let metrics = im_server::api::install_metrics()?;
@@ -114,7 +115,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
                 started = serve::start(&settings, metrics) => started?,
                 () = stop.asked() => return Ok(()),
             };
-            until_stopped(server, stop).await
+            until_stopped(server, stop, settings.drain.order()).await
         }
         Command::Migrate(settings) => tokio::select! {
             migrated = serve::migrate(&settings) => migrated,
@@ -123,9 +124,18 @@ async fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-async fn until_stopped(mut server: Server, mut stop: Stop) -> anyhow::Result<()> {
+/// Runs until someone asks for the end, and sends the clients to the other servers first. Who asks again cannot wait.
+async fn until_stopped(mut server: Server, mut stop: Stop, order: Order) -> anyhow::Result<()> {
+    let drain = server.drain();
+    let asked = async {
+        stop.asked().await;
+        tokio::select! {
+            () = drain.to_the_end(order) => {}
+            () = stop.asked() => {}
+        }
+    };
     let failure = tokio::select! {
-        () = stop.asked() => None,
+        () = asked => None,
         failure = server.failed() => Some(failure),
     };
     server.stop().await;

@@ -50,6 +50,7 @@ pub async fn start(settings: &ServeSettings, metrics: PrometheusHandle) -> anyho
         signing_secret: settings.secrets.jwt_secret.clone(),
         service_token: settings.secrets.service_token.clone(),
         address_limits: Arc::new(limits),
+        drain_notice: settings.drain.notice(),
         management,
     })
     .await?;

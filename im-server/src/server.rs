@@ -13,10 +13,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::api::{self, AddressLimits, ApiState, Management, Phase, Status};
+use crate::api::{self, AddressLimits, ApiState, DrainRequest, Managed, Management, Phase, Status};
 use crate::chat::{Chat, Parts, Passwords, Secret, Settings, Tokens};
 use crate::delivery::{self, Ended, Relay, RelayConfig};
-use crate::gateway::{self, Bounds, Gateway};
+use crate::gateway::{self, Bounds, Drain, Gateway, Order};
 use crate::hub::Hub;
 use crate::startup;
 use crate::store::{Holder, Store};
@@ -39,6 +39,8 @@ pub struct Assembly {
     pub service_token: Option<Secret>,
     /// What one address may do.
     pub address_limits: Arc<AddressLimits>,
+    /// How long a server that drains still takes new connections, until balancers know.
+    pub drain_notice: Duration,
     /// The management port; it listens already.
     pub management: Arc<Management>,
 }
@@ -55,6 +57,7 @@ pub struct Server {
     management: Arc<Management>,
     gateway: Arc<Gateway>,
     bus: Arc<dyn Bus>,
+    drain: Arc<Drain>,
     relay: Arc<Relay>,
     phase: watch::Sender<Phase>,
     tasks: JoinSet<()>,
@@ -99,6 +102,7 @@ impl Server {
         let (publisher, queue) = delivery::channel();
         let relay = Relay::new(holder, store.clone(), router.clone(), registry.clone(), RelayConfig::default());
         relay.clone().start(queue, &mut tasks);
+        let table = router.clone();
         let (chat, background) = Chat::new(Parts {
             store,
             registry,
@@ -114,12 +118,16 @@ impl Server {
         let limits = assembly.address_limits;
         let gateway = Gateway::new(chat.clone(), hubs, Bounds::DEFAULT, limits.clone());
         tasks.spawn(gateway::sweep(gateway.clone()));
+        let alone = move || !table.table().live().any(|(id, server)| server.serving && !servers.contains(&id));
+        let drain = Drain::new(gateway.clone(), phase.clone(), alone, assembly.drain_notice);
+        tasks.spawn(drain.clone().run());
 
         Ok(Self {
             api: ApiState { chat, limits, service_token: assembly.service_token },
             management: assembly.management,
             gateway,
             bus,
+            drain,
             relay,
             phase,
             tasks,
@@ -132,13 +140,11 @@ impl Server {
         let (http, http_address) = bind(http, "HTTP").await?;
         let (tcp, tcp_address) = bind(tcp, "TCP").await?;
         let app = api::router(self.api.clone()).merge(gateway::connect_route(self.gateway.clone()));
-        self.tasks.spawn(gateway::serve_http(http, app));
+        self.tasks.spawn(gateway::serve_http(http, app, self.gateway.watch_open()));
         self.tasks.spawn(gateway::serve_tcp(tcp, self.gateway.clone()));
-        let status = {
-            let (gateway, bus, phase) = (self.gateway.clone(), self.bus.clone(), self.phase.subscribe());
-            move || status(&gateway, &*bus, *phase.borrow())
-        };
-        self.management.started(Arc::new(status));
+        let (gateway, bus, drain) = (self.gateway.clone(), self.bus.clone(), self.drain.clone());
+        let phase = self.phase.subscribe();
+        self.management.started(Arc::new(Controls { gateway, bus, drain, phase }));
         self.phase.send_replace(Phase::Serving);
         Ok((http_address, tcp_address))
     }
@@ -164,7 +170,12 @@ impl Server {
         }
     }
 
-    /// Sends everyone away and writes what is only in memory.
+    /// Sends everyone to the other servers.
+    pub fn drain(&self) -> Arc<Drain> {
+        self.drain.clone()
+    }
+
+    /// Sends away who is left, and writes what is only in memory.
     pub async fn stop(mut self) {
         if *self.phase.borrow() != Phase::Fenced {
             self.phase.send_replace(Phase::Draining);
@@ -180,19 +191,38 @@ impl Server {
     }
 }
 
-/// How the server is: with two ids in one process, as the first of them.
-fn status(gateway: &Gateway, bus: &dyn Bus, phase: Phase) -> Status {
-    let hub = &gateway.hubs()[0];
-    let connections = gateway.connections();
-    let topic = bus.topic(hub.server());
-    Status {
-        server: hub.server(),
-        epoch: hub.epoch(),
-        phase,
-        waits_for: None,
-        connections,
-        topic_lag: topic.as_ref().and_then(|topic| topic.lag),
-        topic: topic.map(|topic| topic.name),
+/// A running server as the management port sees it.
+struct Controls {
+    gateway: Arc<Gateway>,
+    bus: Arc<dyn Bus>,
+    drain: Arc<Drain>,
+    phase: watch::Receiver<Phase>,
+}
+
+impl Managed for Controls {
+    /// With two ids in one process, as the first of them.
+    fn status(&self) -> Status {
+        let hub = &self.gateway.hubs()[0];
+        let topic = self.bus.topic(hub.server());
+        Status {
+            server: hub.server(),
+            epoch: hub.epoch(),
+            phase: *self.phase.borrow(),
+            waits_for: None,
+            connections: self.gateway.connections(),
+            topic_lag: topic.as_ref().and_then(|topic| topic.lag),
+            topic: topic.map(|topic| topic.name),
+            drain: self.drain.status(),
+        }
+    }
+
+    fn drain(&self, request: DrainRequest) {
+        let deadline = Duration::from_secs(request.deadline_seconds.into());
+        self.drain.order(Order { deadline, per_second: request.connections_per_second });
+    }
+
+    fn undo_drain(&self) {
+        self.drain.undo();
     }
 }
 
@@ -200,7 +230,13 @@ fn status(gateway: &Gateway, bus: &dyn Bus, phase: Phase) -> Status {
 pub async fn serve_management(management: Arc<Management>, wished: SocketAddr) -> anyhow::Result<SocketAddr> {
     let (listener, address) = bind(wished, "management").await?;
     tokio::spawn(api::keep_metrics(management.metrics().clone()));
-    tokio::spawn(gateway::serve_http(listener, api::management_router(management)));
+    // It stays open to the end: it tells how the end is coming along.
+    let (open, always) = watch::channel(true);
+    let serve = gateway::serve_http(listener, api::management_router(management), always);
+    tokio::spawn(async move {
+        serve.await;
+        drop(open);
+    });
     Ok(address)
 }
 

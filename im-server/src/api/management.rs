@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
-use im_protocol::{Epoch, ErrorCode, ServerId, WireError};
+use im_protocol::{Epoch, ErrorCode, ServerId, TimeMs, WireError};
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::auth::bearer_token;
-use super::problem::{Answer, unknown_method, unknown_path};
+use super::extract::Body;
+use super::problem::{Answer, Problem, unknown_method, unknown_path};
 use crate::chat::Secret;
 
 /// Where a server is in its life.
@@ -24,8 +26,10 @@ pub enum Phase {
     Starting,
     /// Takes connections.
     Serving,
-    /// Takes no new ones.
+    /// Sends its connections away, and takes no new ones in a moment.
     Draining,
+    /// Has sent everyone away.
+    Drained,
     /// Another process has taken its server id.
     Fenced,
 }
@@ -48,10 +52,37 @@ pub struct Status {
     pub topic: Option<String>,
     /// Records of its topic that it has not read; null if unknown.
     pub topic_lag: Option<u64>,
+    /// The drain under way, or done.
+    pub drain: Option<DrainStatus>,
 }
 
-/// How the server is at the moment of the call.
-pub type StatusNow = Arc<dyn Fn() -> Status + Send + Sync>;
+/// How a drain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct DrainStatus {
+    /// When whoever is left is sent away at once: Unix milliseconds.
+    pub deadline: TimeMs,
+    /// Connections still to go.
+    pub remaining: usize,
+}
+
+/// The body of `POST /drain`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct DrainRequest {
+    /// Seconds until whoever is left is sent away at once; from the first order on, if there was one.
+    pub deadline_seconds: u32,
+    /// Connections sent away per second until then; at least 1.
+    pub connections_per_second: u32,
+}
+
+/// A server as the management port sees it.
+pub trait Managed: Send + Sync {
+    /// How it is at the moment of the call.
+    fn status(&self) -> Status;
+    /// Begins to drain, or goes on with other values.
+    fn drain(&self, request: DrainRequest);
+    /// Takes the drain back.
+    fn undo_drain(&self);
+}
 
 /// The management port. It is there before the server is, so that a start that has to wait can be seen from outside.
 pub struct Management {
@@ -63,11 +94,11 @@ pub struct Management {
 
 enum Stage {
     Starting { waits_for: Option<String> },
-    Running(StatusNow),
+    Running(Arc<dyn Managed>),
 }
 
 impl Management {
-    /// The management port of a server that is about to start. `token` opens `/status`; without one it stays closed.
+    /// The management port of a server that is about to start. `token` opens `/status` and `/drain`; without one they stay closed.
     pub fn new(server: ServerId, token: Option<Secret>, metrics: PrometheusHandle) -> Arc<Self> {
         Arc::new(Self { server, token, metrics, stage: Mutex::new(Stage::Starting { waits_for: None }) })
     }
@@ -83,13 +114,14 @@ impl Management {
     }
 
     /// The start is over: from now on the server speaks for itself.
-    pub fn started(&self, status: StatusNow) {
-        *self.stage.lock() = Stage::Running(status);
+    pub fn started(&self, server: Arc<dyn Managed>) {
+        *self.stage.lock() = Stage::Running(server);
     }
 
-    pub(crate) fn status(&self) -> Status {
-        let status = match &*self.stage.lock() {
-            Stage::Running(status) => status.clone(),
+    /// How the server is, started or not.
+    pub fn status(&self) -> Status {
+        let server = match &*self.stage.lock() {
+            Stage::Running(server) => server.clone(),
             Stage::Starting { waits_for } => {
                 return Status {
                     server: self.server,
@@ -99,10 +131,38 @@ impl Management {
                     connections: 0,
                     topic: None,
                     topic_lag: None,
+                    drain: None,
                 };
             }
         };
-        status()
+        server.status()
+    }
+
+    /// The server, once it can be told what to do.
+    fn server(&self) -> Result<Arc<dyn Managed>, WireError> {
+        match &*self.stage.lock() {
+            Stage::Running(server) => Ok(server.clone()),
+            Stage::Starting { .. } => Err(WireError {
+                retry_after_ms: Some(1_000),
+                ..WireError::new(ErrorCode::Unavailable, "the server is still starting: try again")
+            }),
+        }
+    }
+}
+
+/// One who has the management token.
+struct Admitted;
+
+impl FromRequestParts<Arc<Management>> for Admitted {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, management: &Arc<Management>) -> Result<Self, Problem> {
+        let given = bearer_token(&parts.headers)?;
+        if management.token.as_ref().is_some_and(|token| token.matches(given)) {
+            Ok(Self)
+        } else {
+            Err(WireError::new(ErrorCode::Unauthorized, "this is not the management token").into())
+        }
     }
 }
 
@@ -113,6 +173,7 @@ pub fn management_router(management: Arc<Management>) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
+        .route("/drain", post(drain).delete(undo_drain))
         .with_state(management)
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
@@ -141,11 +202,25 @@ async fn metrics(State(management): State<Arc<Management>>) -> Response {
     ([(header::CONTENT_TYPE, format)], management.metrics.render()).into_response()
 }
 
-async fn status(State(management): State<Arc<Management>>, headers: HeaderMap) -> Answer<Json<Status>> {
-    let given = bearer_token(&headers)?;
-    if management.token.as_ref().is_some_and(|token| token.matches(given)) {
-        Ok(Json(management.status()))
-    } else {
-        Err(WireError::new(ErrorCode::Unauthorized, "this is not the management token").into())
+async fn status(_: Admitted, State(management): State<Arc<Management>>) -> Json<Status> {
+    Json(management.status())
+}
+
+async fn drain(
+    _: Admitted,
+    State(management): State<Arc<Management>>,
+    Body(request): Body<DrainRequest>,
+) -> Answer<(StatusCode, Json<Status>)> {
+    if request.connections_per_second == 0 {
+        return Err(WireError::invalid_field("connections_per_second", "at least 1").into());
     }
+    let server = management.server()?;
+    server.drain(request);
+    Ok((StatusCode::ACCEPTED, Json(server.status())))
+}
+
+async fn undo_drain(_: Admitted, State(management): State<Arc<Management>>) -> Answer<Json<Status>> {
+    let server = management.server()?;
+    server.undo_drain();
+    Ok(Json(server.status()))
 }

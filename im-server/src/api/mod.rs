@@ -31,7 +31,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use limits::AddressLimits;
-pub use management::{Management, Phase, Status, StatusNow, management_router};
+pub use management::{DrainRequest, DrainStatus, Managed, Management, Phase, Status, management_router};
 pub use problem::{Problem, unknown_method, unknown_path};
 pub use prometheus::{install_metrics, keep_metrics};
 

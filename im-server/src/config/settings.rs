@@ -17,6 +17,7 @@ use super::values::{
 };
 use crate::api::AddressLimits;
 use crate::chat::{self, Secret};
+use crate::gateway::{Order, SETTLE};
 
 /// Settings that know what cannot be together.
 pub trait Settings: Args {
@@ -327,6 +328,25 @@ pub struct DrainSettings {
     /// After SIGTERM, connections sent away per second
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     pub drain_connections_per_second: u32,
+    /// How often a balancer looks whether this server is ready: a server that drains takes new connections for 5 s and this
+    /// long, until balancers know
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=300))]
+    pub probe_period_seconds: u32,
+}
+
+impl DrainSettings {
+    /// What SIGTERM orders.
+    pub fn order(&self) -> Order {
+        Order {
+            deadline: Duration::from_secs(self.drain_deadline_seconds.into()),
+            per_second: self.drain_connections_per_second,
+        }
+    }
+
+    /// How long new connections are still taken.
+    pub fn notice(&self) -> Duration {
+        SETTLE + Duration::from_secs(self.probe_period_seconds.into())
+    }
 }
 
 /// What is written about the run.

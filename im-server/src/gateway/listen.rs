@@ -11,8 +11,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use im_protocol::close::CloseReason;
+use im_protocol::server::GoAway;
 use im_protocol::{ErrorCode, WireError};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::Gateway;
@@ -21,6 +23,7 @@ use super::session;
 use super::tcp::TcpInput;
 use super::websocket::WebSocketInput;
 use crate::api::{Problem, unknown_method};
+use crate::hub::Sink as _;
 
 /// A request's head must arrive within this time, so that a slow one does not hold a socket for ever.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,9 +44,9 @@ async fn connect(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     mut request: Request,
 ) -> Response {
-    if gateway.is_leaving() {
-        return Problem::new(WireError::new(ErrorCode::Unavailable, "the server is leaving: connect again"))
-            .into_response();
+    if !gateway.is_open() {
+        let error = WireError::new(ErrorCode::Unavailable, "the server is leaving: connect again");
+        return Problem::new(WireError { retry_after_ms: Some(come_back_ms()), ..error }).into_response();
     }
     if let Err(error) = gateway.limits.handshake(peer.ip()) {
         return Problem::new(error).into_response();
@@ -89,23 +92,47 @@ fn tungstenite_request(request: &Request) -> Result<axum::http::Request<()>, Wir
     head.body(()).map_err(|e| WireError::invalid_frame(None, e.to_string()))
 }
 
-/// Serves HTTP until the task is dropped.
-pub async fn serve_http(listener: TcpListener, app: Router) {
+/// When to try again, for one who is refused by a server that is leaving: by then a balancer sends it elsewhere.
+fn come_back_ms() -> u64 {
+    rand::random_range(1_000..5_000)
+}
+
+/// Serves HTTP until the task is dropped. While `open` says no, a connection ends with the answer that is under way, so
+/// that its next request finds another server.
+pub async fn serve_http(listener: TcpListener, app: Router, open: watch::Receiver<bool>) {
     loop {
         let (stream, peer) = accept(&listener).await;
         let app = app.clone();
+        let mut open = open.clone();
         tokio::spawn(async move {
             let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                 let mut request = request.map(axum::body::Body::new);
                 request.extensions_mut().insert(ConnectInfo(peer));
                 app.clone().oneshot(request)
             });
-            let served = hyper::server::conn::http1::Builder::new()
+            let was_open = *open.borrow();
+            let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
+                .keep_alive(was_open)
                 .serve_connection(TokioIo::new(stream), service)
-                .with_upgrades()
-                .await;
+                .with_upgrades();
+            let mut connection = std::pin::pin!(connection);
+            let shut = async {
+                // A sender that is gone is the end of the process.
+                let _ = open.wait_for(|open| !open).await;
+            };
+            let served = tokio::select! {
+                served = connection.as_mut() => Some(served),
+                () = shut, if was_open => None,
+            };
+            let served = match served {
+                Some(served) => served,
+                None => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
             if let Err(error) = served {
                 tracing::debug!(%peer, %error, "an HTTP connection broke");
             }
@@ -119,7 +146,9 @@ pub async fn serve_tcp(listener: TcpListener, gateway: Arc<Gateway>) {
         let (stream, peer) = accept(&listener).await;
         let outbox = Outbox::new(stream, Framing::Tcp, gateway.bounds);
         let gateway = gateway.clone();
-        let refused = if gateway.is_leaving() {
+        let refused = if !gateway.is_open() {
+            let reason = "draining".to_owned();
+            outbox.send_away(GoAway { reason, reconnect_after_ms: come_back_ms() });
             Some(CloseReason::GoingAway)
         } else if gateway.limits.handshake(peer.ip()).is_ok() {
             None

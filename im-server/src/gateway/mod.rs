@@ -1,5 +1,6 @@
 //! The gateway: sockets, framings, and one task per connection between a socket and the rules.
 
+mod drain;
 mod hello;
 mod listen;
 mod outbox;
@@ -15,9 +16,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use im_protocol::close::CloseReason;
 use im_protocol::limits::{HEARTBEAT_MS, SILENCE_TENTHS};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use drain::{Drain, Order, SETTLE};
 pub use listen::{connect_route, serve_http, serve_tcp};
 pub use outbox::Bounds;
 pub use sweep::sweep;
@@ -34,6 +37,8 @@ pub struct Gateway {
     next: AtomicUsize,
     bounds: Bounds,
     limits: Arc<AddressLimits>,
+    /// Whether new connections are taken.
+    open: watch::Sender<bool>,
     leaving: CancellationToken,
     tasks: TaskTracker,
 }
@@ -58,6 +63,7 @@ impl Gateway {
             next: AtomicUsize::new(0),
             bounds,
             limits,
+            open: watch::Sender::new(true),
             leaving: CancellationToken::new(),
             tasks: TaskTracker::new(),
         })
@@ -77,13 +83,34 @@ impl Gateway {
         self.hubs.iter().map(|hub| hub.connections()).sum()
     }
 
-    /// No new connections are taken.
+    /// Takes new connections again.
+    pub fn open(&self) {
+        self.open.send_if_modified(|open| !std::mem::replace(open, true));
+    }
+
+    /// Takes no new connections until it is opened again; those there are stay.
+    pub fn shut(&self) {
+        self.open.send_if_modified(|open| std::mem::replace(open, false));
+    }
+
+    /// Whether new connections are taken.
+    pub fn is_open(&self) -> bool {
+        *self.open.borrow()
+    }
+
+    /// Follows whether new connections are taken.
+    pub fn watch_open(&self) -> watch::Receiver<bool> {
+        self.open.subscribe()
+    }
+
+    /// Everyone has been told to go.
     pub fn is_leaving(&self) -> bool {
         self.leaving.is_cancelled()
     }
 
     /// Takes no new connections, tells everyone to go elsewhere, and waits until they are gone.
     pub async fn leave(&self) {
+        self.shut();
         self.leaving.cancel();
         for hub in &self.hubs {
             for connection in hub.all() {

@@ -87,6 +87,8 @@ struct Queue {
     /// When the socket last took something, while something is queued: Unix milliseconds.
     progress: TimeMs,
     closing: Option<CloseReason>,
+    /// What to say of where to go, to one who is sent away.
+    goaway: Option<Box<GoAway>>,
     broken: bool,
 }
 
@@ -195,7 +197,7 @@ impl Outbox {
             let mut queue = self.queue.lock();
             // Nothing follows a goodbye, not even the answer to a send that is still under way.
             queue.closing.get_or_insert(reason);
-            let last = self.last_words(reason);
+            let last = self.last_words(reason, queue.goaway.take());
             queue.missed.clear();
             queue.bytes += last.iter().map(Bytes::len).sum::<usize>();
             queue.frames.extend(last);
@@ -230,7 +232,7 @@ impl Outbox {
     }
 
     /// What a peer is told at the end.
-    fn last_words(&self, reason: CloseReason) -> Vec<Bytes> {
+    fn last_words(&self, reason: CloseReason, goaway: Option<Box<GoAway>>) -> Vec<Bytes> {
         let mut frames = Vec::new();
         let frame = |frame: &ServerFrame| self.framed(&SharedFrame::answer(frame)).clone();
         match reason {
@@ -238,10 +240,8 @@ impl Outbox {
                 frames.push(frame(&ServerFrame::Kicked(Kicked { reason: "another_device".to_owned() })));
             }
             CloseReason::GoingAway => {
-                // Spread over three seconds, so that the others do not get everyone at once.
-                let reconnect_after_ms = rand::random_range(200..3_000);
-                let reason = "stopping".to_owned();
-                frames.push(frame(&ServerFrame::GoAway(GoAway { reason, reconnect_after_ms })));
+                let goaway = goaway.map_or_else(stopping, |goaway| *goaway);
+                frames.push(frame(&ServerFrame::GoAway(goaway)));
             }
             _ => {}
         }
@@ -329,6 +329,12 @@ impl Outbox {
             }
         }
     }
+}
+
+/// What is said at the end of a server that does not know better: come back within three seconds, so that the others do
+/// not get everyone at once.
+fn stopping() -> GoAway {
+    GoAway { reason: "stopping".to_owned(), reconnect_after_ms: rand::random_range(200..3_000) }
 }
 
 impl Queue {
@@ -419,6 +425,11 @@ impl Sink for Outbox {
         let mut queue = self.queue.lock();
         queue.closing.get_or_insert(reason);
         self.wake.notify_one();
+    }
+
+    fn send_away(&self, goaway: GoAway) {
+        self.queue.lock().goaway = Some(Box::new(goaway));
+        self.close(CloseReason::GoingAway);
     }
 
     fn check(&self, now: TimeMs) {

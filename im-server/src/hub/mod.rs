@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use im_protocol::close::CloseReason;
 use im_protocol::record::{Audience, Disconnect, Push};
+use im_protocol::server::GoAway;
 use im_protocol::{ConnectionId, ConversationId, DeviceId, Epoch, ServerId, Terminal, TimeMs, UserId};
 use im_sdk::registry::{Route, Topic};
 use parking_lot::Mutex;
@@ -35,6 +36,8 @@ pub trait Sink: Send + Sync + 'static {
     fn flush(&self);
     /// Ends the connection, telling why; what is queued goes out first as far as the socket takes it.
     fn close(&self, reason: CloseReason);
+    /// Tells the peer to come back elsewhere, and ends the connection like [`Sink::close`].
+    fn send_away(&self, goaway: GoAway);
     /// Checks the clock: closes what is silent, stalled or expired.
     fn check(&self, now: TimeMs);
     /// The session whose token opened the connection, or renewed it last.

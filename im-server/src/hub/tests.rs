@@ -5,6 +5,7 @@ use std::sync::Arc;
 use im_protocol::close::CloseReason;
 use im_protocol::record::{Audience, Push};
 use im_protocol::server::Answer;
+use im_protocol::server::GoAway;
 use im_protocol::{
     ConnectionId, ConversationId, DeviceId, Epoch, Frame, ServerFrame, ServerId, Terminal, TimeMs, UserId,
 };
@@ -30,6 +31,9 @@ impl Sink for Recorder {
     fn flush(&self) {}
     fn close(&self, reason: CloseReason) {
         *self.closed.lock() = Some(reason);
+    }
+    fn send_away(&self, _: GoAway) {
+        self.close(CloseReason::GoingAway);
     }
     fn check(&self, _: TimeMs) {}
     fn session(&self) -> SessionId {

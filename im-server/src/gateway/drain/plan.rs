@@ -12,7 +12,7 @@ pub struct Order {
 }
 
 /// How long those who were sent away have to go, before the drain is over whether they went or not.
-pub const GOODBYE: Duration = Duration::from_secs(5);
+pub(super) const GOODBYE: Duration = Duration::from_secs(5);
 
 /// After a pause no more are sent away at once than in this time: the rate is a promise to the other servers.
 const CATCH_UP: Duration = Duration::from_secs(1);

@@ -44,6 +44,8 @@ pub struct Drain {
 #[derive(Default)]
 struct Running {
     plan: Option<Plan>,
+    /// When it began: Unix milliseconds.
+    began: TimeMs,
     /// The process is about to end: there is no way back.
     for_good: bool,
 }
@@ -66,7 +68,7 @@ impl Drain {
             let mut running = self.running.lock();
             match &mut running.plan {
                 Some(plan) => plan.change(order),
-                None => running.plan = Some(self.begin(order)),
+                None => self.begin(&mut running, order),
             }
         }
         self.told.notify_one();
@@ -77,7 +79,9 @@ impl Drain {
         {
             let mut running = self.running.lock();
             running.for_good = true;
-            running.plan.get_or_insert_with(|| self.begin(order));
+            if running.plan.is_none() {
+                self.begin(&mut running, order);
+            }
         }
         self.told.notify_one();
         // The sender is in `self`: waiting cannot fail.
@@ -98,9 +102,8 @@ impl Drain {
     /// How the drain is, if there is one.
     pub fn status(&self) -> Option<DrainStatus> {
         let running = self.running.lock();
-        let left = running.plan.as_ref()?.deadline().saturating_duration_since(Instant::now());
-        let left = TimeMs::try_from(left.as_millis()).unwrap_or(TimeMs::MAX);
-        Some(DrainStatus { deadline: now_ms().saturating_add(left), remaining: self.gateway.connections() })
+        let lasts = TimeMs::try_from(running.plan.as_ref()?.order().deadline.as_millis()).unwrap_or(TimeMs::MAX);
+        Some(DrainStatus { deadline: running.began.saturating_add(lasts), remaining: self.gateway.connections() })
     }
 
     /// Does what is ordered. Runs until it is dropped.
@@ -118,11 +121,12 @@ impl Drain {
         }
     }
 
-    fn begin(&self, order: Order) -> Plan {
+    fn begin(&self, running: &mut Running, order: Order) {
         let Order { deadline, per_second } = order;
         tracing::info!(?deadline, per_second, connections = self.gateway.connections(), "draining");
         self.become_(Phase::Draining);
-        Plan::new(order, Instant::now(), self.notice)
+        running.began = now_ms();
+        running.plan = Some(Plan::new(order, Instant::now(), self.notice));
     }
 
     fn step(&self) -> Option<Step> {

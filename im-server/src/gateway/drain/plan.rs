@@ -67,7 +67,11 @@ impl Plan {
         self.order = order;
     }
 
-    pub(super) fn deadline(&self) -> Instant {
+    pub(super) fn order(&self) -> Order {
+        self.order
+    }
+
+    fn deadline(&self) -> Instant {
         self.began + self.order.deadline
     }
 

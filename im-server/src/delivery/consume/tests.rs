@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use im_protocol::close::CloseReason;
 use im_protocol::record::Record;
-use im_protocol::server::Answer;
+use im_protocol::server::{Answer, GoAway};
 use im_protocol::{ConnectionId, DeviceId, Epoch, ServerId, Terminal, TimeMs, UserId};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -28,6 +28,7 @@ impl Sink for Counter {
     }
     fn flush(&self) {}
     fn close(&self, _: CloseReason) {}
+    fn send_away(&self, _: GoAway) {}
     fn check(&self, _: TimeMs) {}
     fn session(&self) -> SessionId {
         SessionId("s".into())

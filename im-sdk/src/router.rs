@@ -1,8 +1,11 @@
 //! Looks routes up, groups by server id, publishes one record per server.
 
+mod cache;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use im_protocol::record::{About, Audience, Disconnect, Payload, Push, Record};
 use im_protocol::{ConnectionId, ConversationId, Epoch, Frame, Seq, ServerId, UserId};
@@ -10,8 +13,10 @@ use parking_lot::RwLock;
 use tokio::sync::{Semaphore, watch};
 
 use crate::bus::{Bus, BusError, Outgoing};
-use crate::registry::{Interests, Marker, Registry, RegistryError, Routes, ServerTable, Topic};
+use crate::registry::{Marker, Registry, RegistryError, Routes, ServerTable, Topic};
 use crate::routing::{plan, plan_interest};
+pub use cache::INTEREST_CACHE_TTL;
+use cache::{InterestCache, Interested};
 
 /// A frame on its way to people, wherever they are connected.
 #[derive(Clone, Debug)]
@@ -75,6 +80,7 @@ pub struct Router {
     from: ServerId,
     table: RwLock<Arc<ServerTable>>,
     marker_met: watch::Sender<Option<Marker>>,
+    interests: InterestCache,
     /// One clean-up at a time: what it does not get to is met again.
     cleaning: Arc<Semaphore>,
 }
@@ -88,6 +94,7 @@ impl Router {
             from,
             table: RwLock::default(),
             marker_met: watch::Sender::new(None),
+            interests: InterestCache::default(),
             cleaning: Arc::new(Semaphore::new(1)),
         }
     }
@@ -121,12 +128,12 @@ impl Router {
     }
 
     /// Routes frames and publishes their records, in order. All users are looked up in one round trip and all topics in
-    /// another. Without a registry the records go to every live server, and everyone named is unknown.
+    /// another; who is interested in a large group is remembered for [`INTEREST_CACHE_TTL`]. Without a registry the records go to every live server, and everyone named is unknown.
     ///
     /// The results are in the order of `pushes`. Waits while the bus is full.
     pub async fn publish(&self, pushes: Vec<Routed>) -> Vec<Published> {
         let table = self.table();
-        let found = self.look_up(&pushes).await;
+        let found = self.look_up(&pushes, &table).await;
         let mut records = Vec::new();
         let mut stale = Vec::new();
         let mut refresh = found.is_none();
@@ -142,6 +149,7 @@ impl Router {
         let acks = if records.is_empty() { Vec::new() } else { self.bus.publish(records).await };
         // A server without a topic is one the table should not list any more.
         refresh |= acks.iter().any(|ack| matches!(ack, Err(BusError::NoTopic(_))));
+        metrics::counter!("im_stale_route_hits_total").increment(stale.len() as u64);
         self.clean_up(stale);
         if refresh && let Err(error) = self.refresh().await {
             tracing::debug!(%error, "the table of servers is kept as it was");
@@ -165,7 +173,7 @@ impl Router {
     }
 
     /// What the registry knows of everyone and everything `pushes` name; `None` if it does not answer.
-    async fn look_up(&self, pushes: &[Routed]) -> Option<Found> {
+    async fn look_up(&self, pushes: &[Routed], table: &ServerTable) -> Option<Found> {
         let mut users = Index::default();
         let mut topics = Index::default();
         for push in pushes {
@@ -179,18 +187,31 @@ impl Router {
                 Recipients::Watchers(user) => topics.extend([Topic::Presence(user.clone())]),
             }
         }
+        let asked = Instant::now();
+        let mut interests: HashMap<Topic, Arc<Interested>> = HashMap::new();
+        topics.keys.retain(|topic| match self.interests.get(topic, asked) {
+            Some(known) => interests.insert(topic.clone(), known).is_some(),
+            None => true,
+        });
         let routes =
             async { if users.keys.is_empty() { Ok(None) } else { self.registry.routes(&users.keys).await.map(Some) } };
-        let interests = async {
+        let fresh = async {
             if topics.keys.is_empty() { Ok(None) } else { self.registry.interested(&topics.keys).await.map(Some) }
         };
-        match tokio::try_join!(routes, interests) {
-            Ok((routes, interests)) => {
-                let markers = [routes.as_ref().map(|found| found.marker), interests.as_ref().map(|found| found.marker)];
+        match tokio::try_join!(routes, fresh) {
+            Ok((routes, fresh)) => {
+                let markers = [routes.as_ref().map(|found| found.marker), fresh.as_ref().map(|found| found.marker)];
                 if let Some(marker) = markers.into_iter().flatten().next_back() {
                     self.marker_met.send_if_modified(|met| met.replace(marker) != Some(marker));
                 }
-                Some(Found { users, routes, topics, interests })
+                if let Some(fresh) = fresh {
+                    for (topic, servers) in topics.keys.into_iter().zip(fresh.of) {
+                        let interested = Arc::new(Interested { marker: fresh.marker, servers });
+                        self.interests.put(&topic, &interested, asked, table);
+                        interests.insert(topic, interested);
+                    }
+                }
+                Some(Found { users, routes, interests })
             }
             Err(error) => {
                 tracing::warn!(%error, "routing to every live server");
@@ -291,9 +312,8 @@ impl Draft {
 
     /// The same draft with the interested servers instead of lists of users, beside the servers it has.
     fn or_interested(self, topic: &Topic, found: &Found, table: &ServerTable, everyone: bool) -> Self {
-        let Some(interests) = &found.interests else { return self };
-        let interested = &interests.of[found.topics.places[topic]];
-        let plan = plan_interest(interested, interests.marker, table, everyone);
+        let Some(interested) = found.interests.get(topic) else { return self };
+        let plan = plan_interest(&interested.servers, interested.marker, table, everyone);
         let mut servers = plan.servers;
         for target in &self.targets {
             let epoch = servers.entry(target.server).or_insert(target.epoch);
@@ -314,8 +334,7 @@ impl Draft {
 struct Found {
     users: Index<UserId>,
     routes: Option<Routes>,
-    topics: Index<Topic>,
-    interests: Option<Interests>,
+    interests: HashMap<Topic, Arc<Interested>>,
 }
 
 /// Keys without duplicates, with the place of each.

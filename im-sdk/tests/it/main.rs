@@ -8,6 +8,7 @@ mod kafka;
 mod kafka_away;
 mod memory;
 mod plan;
+mod records;
 #[cfg(feature = "redis")]
 mod redis;
 mod router;

@@ -202,6 +202,64 @@ async fn a_message_to_a_large_group_goes_to_the_interested_servers_without_a_loo
     assert_eq!(cluster.registry.routes.load(Ordering::SeqCst), 0);
 }
 
+async fn large_group() -> Cluster {
+    let cluster = Cluster::of([(0, announced(1)), (1, announced(1))]).await;
+    cluster.interest(Topic::Conversation(conversation("g:1")), 1, 1).await;
+    cluster
+}
+
+fn look_ups(cluster: &Cluster) -> usize {
+    cluster.registry.interests.load(Ordering::SeqCst)
+}
+
+#[tokio::test]
+async fn who_is_interested_in_a_large_group_is_looked_up_once_in_a_while() {
+    let cluster = large_group().await;
+    for _ in 0..50 {
+        cluster.router.publish(vec![routed(to_group(&[], false)), routed(to_group(&[], false))]).await;
+        assert_eq!(cluster.published(), [(1, 1, for_group()), (1, 1, for_group())]);
+    }
+    assert_eq!(look_ups(&cluster), 1);
+}
+
+#[tokio::test]
+async fn a_large_group_that_is_remembered_needs_no_registry() {
+    let cluster = large_group().await;
+    cluster.router.publish(vec![routed(to_group(&[], false))]).await;
+    cluster.published();
+    cluster.registry.away.store(true, Ordering::SeqCst);
+    cluster.router.publish(vec![routed(to_group(&[], false))]).await;
+    assert_eq!(cluster.published(), [(1, 1, for_group())]);
+}
+
+#[tokio::test]
+async fn nothing_is_remembered_while_a_server_may_be_interested_without_having_said_so() {
+    let cluster = large_group().await;
+    let mut table = ServerTable::default();
+    table.observe(ServerId(0), silent(1));
+    cluster.router.observe(&table);
+    cluster.router.publish(vec![routed(to_group(&[], false))]).await;
+    assert_eq!(cluster.published(), [(0, 1, for_group()), (1, 1, for_group())]);
+    // Now it says so, and what it is interested in: no 0 → 1 that would make it look at the head once more.
+    cluster.interest(Topic::Conversation(conversation("g:1")), 0, 1).await;
+    table.observe(ServerId(0), announced(1));
+    cluster.router.observe(&table);
+    cluster.router.publish(vec![routed(to_group(&[], false))]).await;
+    assert_eq!(cluster.published(), [(0, 1, for_group()), (1, 1, for_group())]);
+}
+
+#[tokio::test]
+async fn who_is_in_a_room_is_looked_up_each_time() {
+    let cluster = Cluster::of([(0, announced(1))]).await;
+    for _ in 0..3 {
+        cluster.router.publish(vec![routed(Recipients::Room(conversation("r:1")))]).await;
+    }
+    assert_eq!(look_ups(&cluster), 3);
+    cluster.interest(Topic::Conversation(conversation("r:1")), 0, 1).await;
+    cluster.router.publish(vec![routed(Recipients::Room(conversation("r:1")))]).await;
+    assert_eq!(cluster.published().len(), 1, "whoever has entered gets the next message");
+}
+
 #[tokio::test]
 async fn those_whose_membership_changes_bring_their_servers_in() {
     let cluster = Cluster::of([(0, announced(1)), (1, announced(1)), (2, announced(1))]).await;

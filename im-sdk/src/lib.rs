@@ -25,10 +25,12 @@
 //! - [`registry`]: where the connections of a user are, and which servers are interested in a large group, a room or
 //!   a user's presence;
 //! - [`bus`]: records to a server id;
+//! - [`reads`]: how far people have read, before the database knows;
 //! - [`routing`]: the plan, a pure function: one batch per server id, who is offline, who is unknown;
 //! - [`router`]: the plan carried out.
 
 pub mod bus;
+pub mod reads;
 #[cfg(feature = "redis")]
 mod redis;
 pub mod registry;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use futures_util::poll;
 use im_protocol::ServerId;
 use im_sdk::bus::{Bus, MemoryBus};
+use im_sdk::reads::MemoryReadPositions;
 use im_sdk::registry::MemoryRegistry;
 
 use crate::contract::bus::{read, to};
-use crate::contract::{bus_contract, registry_contract};
+use crate::contract::{bus_contract, reads_contract, registry_contract};
 
 registry_contract!(async || MemoryRegistry::new());
+reads_contract!(async || MemoryReadPositions::default());
 bus_contract!(async || MemoryBus::new(1024));
 
 #[tokio::test]

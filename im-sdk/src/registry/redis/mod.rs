@@ -101,6 +101,11 @@ impl RedisRegistry {
         Ok(registry)
     }
 
+    /// The connection, for what else is kept in the same Redis.
+    pub(crate) fn client(&self) -> &Arc<RedisClient> {
+        &self.client
+    }
+
     async fn warn_of_eviction(&self) -> Result<(), RegistryError> {
         let batches: Vec<_> = self
             .client

@@ -3,6 +3,7 @@
 //! that not every machine has, it is `registry_contract!(make, ignored = "why")`.
 
 pub(crate) mod bus;
+pub(crate) mod reads;
 pub(crate) mod registry;
 
 /// Runs each named promise of a suite as a test of its own.
@@ -47,6 +48,19 @@ macro_rules! registry_contract {
     };
 }
 
+macro_rules! reads_contract {
+    ($make:expr $(, ignored = $why:literal)?) => {
+        $crate::contract::promises! { reads, [$(#[ignore = $why])?], $make,
+            a_position_moves_forward_and_never_back
+            many_positions_move_at_once_and_tell_where_they_were
+            what_someone_has_read_lately_is_known_in_all_their_conversations
+            readers_are_counted_once_everyone_is_there
+            filling_in_keeps_who_is_further_and_forgets_who_has_left
+            another_version_of_the_membership_is_not_complete
+        }
+    };
+}
+
 macro_rules! bus_contract {
     ($make:expr $(, ignored = $why:literal)?) => {
         $crate::contract::promises! { bus, [$(#[ignore = $why])?], $make,
@@ -63,4 +77,4 @@ macro_rules! bus_contract {
     };
 }
 
-pub(crate) use {bus_contract, promise, promises, registry_contract};
+pub(crate) use {bus_contract, promise, promises, reads_contract, registry_contract};

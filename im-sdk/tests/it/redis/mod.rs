@@ -49,14 +49,18 @@ fn group() -> Topic {
 
 mod on_one {
     use super::single;
-    use crate::contract::registry_contract;
+    use crate::contract::{reads_contract, registry_contract};
+    use im_sdk::reads::redis::RedisReadPositions;
 
     registry_contract!(async || single().await, ignored = "needs Redis: make test-stack");
+    reads_contract!(async || RedisReadPositions::beside(&single().await), ignored = "needs Redis: make test-stack");
 }
 
 mod on_a_cluster {
     use super::cluster;
-    use crate::contract::registry_contract;
+    use crate::contract::{reads_contract, registry_contract};
+    use im_sdk::reads::redis::RedisReadPositions;
 
     registry_contract!(async || cluster().await, ignored = "needs Redis: make test-stack");
+    reads_contract!(async || RedisReadPositions::beside(&cluster().await), ignored = "needs Redis: make test-stack");
 }

@@ -7,9 +7,11 @@
 pub mod client;
 pub mod history;
 pub mod http;
+pub mod load;
 pub mod meddler;
 pub mod proxy;
 pub mod server;
 pub mod socket;
 pub mod stack;
 pub mod stage;
+pub mod witness;

@@ -68,7 +68,7 @@ impl Proxy {
     }
 
     /// Resets every connection and refuses new ones, as a host whose process has died.
-    pub async fn cut(&mut self) {
+    pub async fn cut(&self) {
         self.conditions.send_modify(|conditions| conditions.cut = true);
         self.until_listening(false).await;
     }
@@ -95,15 +95,16 @@ impl Proxy {
     }
 
     /// A good link again.
-    pub async fn heal(&mut self) {
+    pub async fn heal(&self) {
         self.conditions.send_modify(|conditions| {
             *conditions = Conditions { resets: conditions.resets, ..Conditions::default() };
         });
         self.until_listening(true).await;
     }
 
-    async fn until_listening(&mut self, wanted: bool) {
-        self.listening.wait_for(|listening| *listening == wanted).await.expect("the link's task lives as long as it");
+    async fn until_listening(&self, wanted: bool) {
+        let mut listening = self.listening.clone();
+        listening.wait_for(|listening| *listening == wanted).await.expect("the link's task lives as long as it");
     }
 }
 
@@ -341,7 +342,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cut_link_resets_and_refuses_until_it_is_healed() {
-        let mut link = Link::open().await;
+        let link = Link::open().await;
         let (mut client, mut server) = link.connect().await;
         link.proxy.cut().await;
         for end in [&mut client, &mut server] {
@@ -371,7 +372,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stalled_link_holds_bytes_and_ends_and_new_connections_until_it_is_healed() {
-        let mut link = Link::open().await;
+        let link = Link::open().await;
         let (mut client, mut server) = link.connect().await;
         link.proxy.stall();
         client.write_all(b"held").await.unwrap();
@@ -388,7 +389,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stalled_link_does_not_tell_that_the_other_end_has_failed() {
-        let mut link = Link::open().await;
+        let link = Link::open().await;
         let (client, mut server) = link.connect().await;
         link.proxy.stall();
         client.set_zero_linger().unwrap();

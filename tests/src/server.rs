@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -45,10 +45,10 @@ impl Folder {
     }
 }
 
-/// A running server; killed when dropped.
+/// A running server; killed when dropped, if it was started here.
 #[derive(Debug)]
 pub struct Server {
-    process: Mutex<Child>,
+    process: Option<Mutex<Child>>,
     folder: Folder,
     flags: Vec<String>,
     /// HTTP and WebSocket.
@@ -81,7 +81,8 @@ impl Server {
             panic!("im-server ended without a greeting ({status:?}); it said:\n{}", folder.log());
         };
         std::thread::spawn(move || lines.for_each(drop));
-        Self { process: Mutex::new(process), folder: folder.clone(), flags, http, tcp, management }
+        let process = Some(Mutex::new(process));
+        Self { process, folder: folder.clone(), flags, http, tcp, management }
     }
 
     /// Starts one that is expected to refuse, and returns its exit status and what it said.
@@ -93,6 +94,15 @@ impl Server {
         (status, folder.log().split_off(before))
     }
 
+    /// One that somebody else has started and will stop.
+    pub fn elsewhere(http: SocketAddr, tcp: SocketAddr, management: SocketAddr) -> Self {
+        Self { process: None, folder: Folder::fresh(), flags: Vec::new(), http, tcp, management }
+    }
+
+    fn process(&self) -> MutexGuard<'_, Child> {
+        self.process.as_ref().expect("a server that was started here").lock()
+    }
+
     /// Its folder.
     pub fn folder(&self) -> &Folder {
         &self.folder
@@ -100,25 +110,25 @@ impl Server {
 
     /// Kills it at once, as `kill -9` does.
     pub fn kill(&self) {
-        let mut process = self.process.lock();
+        let mut process = self.process();
         process.kill().expect("a child can be killed");
         process.wait().expect("a killed child can be waited for");
     }
 
     /// Asks it to stop, as Kubernetes does.
     pub fn terminate(&self) {
-        let process = self.process.lock();
+        let process = self.process();
         kill_process(Pid::from_child(&process), Signal::TERM).expect("a child can be signalled");
     }
 
     /// Waits for its end after [`Server::terminate`].
     pub fn exit_status(&self) -> ExitStatus {
-        ended(&mut self.process.lock())
+        ended(&mut self.process())
     }
 
     /// Resident memory in bytes.
     pub fn resident_bytes(&self) -> u64 {
-        let pid = self.process.lock().id();
+        let pid = self.process().id();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a running process has VmRSS");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("VmRSS is a number of KiB") * 1024
@@ -127,10 +137,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let process = self.process.get_mut();
-        // An error means that it has ended before.
-        let _ = process.kill();
-        let _ = process.wait();
+        if let Some(process) = &mut self.process {
+            let process = process.get_mut();
+            // An error means that it has ended before.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
     }
 }
 

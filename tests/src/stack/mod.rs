@@ -4,6 +4,7 @@
 //! Everything listens on 127.0.0.1, on ports of its own, and keeps its data in the folder it is given. A process ends with
 //! the one that started it, however that ends.
 
+mod cluster;
 mod daemon;
 mod kafka;
 mod nginx;
@@ -12,6 +13,7 @@ mod postgres;
 mod redis;
 mod server;
 
+pub use cluster::{Cluster, DATABASE, Links, Options};
 pub use daemon::Daemon;
 pub use kafka::{Entrance, Kafka};
 pub use nginx::{Nginx, Upstream};

@@ -1,6 +1,7 @@
 //! PostgreSQL.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::Command;
@@ -111,7 +112,12 @@ impl Postgres {
 
     /// `postgres://…` of a database, as the superuser.
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://postgres:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
+        self.url_by((Ipv4Addr::LOCALHOST, self.port).into(), database)
+    }
+
+    /// `postgres://…` by way of a link.
+    pub fn url_by(&self, link: SocketAddr, database: &str) -> String {
+        format!("postgres://postgres:{PASSWORD}@{link}/{database}")
     }
 
     /// A connection to a database, as the superuser.

@@ -1,5 +1,6 @@
 //! Redis: one, or a cluster of three.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -87,7 +88,12 @@ impl Redis {
 
     /// `redis://…`.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        self.url_by((Ipv4Addr::LOCALHOST, self.port).into())
+    }
+
+    /// `redis://…` by way of a link.
+    pub fn url_by(&self, link: SocketAddr) -> String {
+        format!("redis://{link}")
     }
 
     /// Gives a command, such as `["CLIENT", "PAUSE", "2000"]`.

@@ -22,11 +22,21 @@ const UNDER_WAY: usize = 256;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Conditions {
     cut: bool,
-    stalled: bool,
+    /// Nothing goes from client to server.
+    requests_stalled: bool,
+    /// Nothing goes from server to client.
+    answers_stalled: bool,
     delay: Duration,
     bytes_per_second: Option<u32>,
     /// Raised to reset the connections there are.
     resets: u64,
+}
+
+impl Conditions {
+    /// In whatever direction.
+    fn is_stalled(&self) -> bool {
+        self.requests_stalled || self.answers_stalled
+    }
 }
 
 /// A link from an address of its own to another one, good until told otherwise. It ends with this value.
@@ -81,7 +91,20 @@ impl Proxy {
     /// Forwards nothing any more, neither bytes nor an end, as a network that drops every packet: connections stay, and
     /// both ends may write until the kernel's buffers are full. What they wrote arrives after [`Proxy::heal`].
     pub fn stall(&self) {
-        self.conditions.send_modify(|conditions| conditions.stalled = true);
+        self.conditions.send_modify(|conditions| {
+            conditions.requests_stalled = true;
+            conditions.answers_stalled = true;
+        });
+    }
+
+    /// The same for what goes from clients to the server: answers to what it has got still arrive.
+    pub fn stall_requests(&self) {
+        self.conditions.send_modify(|conditions| conditions.requests_stalled = true);
+    }
+
+    /// The same for what goes from the server to clients: it still gets their requests.
+    pub fn stall_answers(&self) {
+        self.conditions.send_modify(|conditions| conditions.answers_stalled = true);
     }
 
     /// Every byte arrives this much later, in each direction.
@@ -188,7 +211,7 @@ async fn connection(mut client: TcpStream, target: SocketAddr, conditions: watch
     };
     tokio::pin!(reset);
     let opening = async {
-        until_open(&mut conditions.clone()).await;
+        until_open(&mut conditions.clone(), Conditions::is_stalled).await;
         let server = TcpStream::connect(target).await?;
         // A proxy must not add waits of its own.
         client.set_nodelay(true).and(server.set_nodelay(true)).map(|()| server)
@@ -204,11 +227,11 @@ async fn connection(mut client: TcpStream, target: SocketAddr, conditions: watch
     let carrying = async {
         let (client_reads, client_writes) = client.split();
         let (server_reads, server_writes) = server.split();
-        let up = carry(client_reads, server_writes, conditions.clone());
-        let down = carry(server_reads, client_writes, conditions.clone());
+        let up = carry(client_reads, server_writes, conditions.clone(), |now| now.requests_stalled);
+        let down = carry(server_reads, client_writes, conditions.clone(), |now| now.answers_stalled);
         let outcome = tokio::try_join!(up, down);
         // A link that is down does not tell one end that the other has failed.
-        until_open(&mut conditions.clone()).await;
+        until_open(&mut conditions.clone(), Conditions::is_stalled).await;
         outcome.is_ok()
     };
     let ended_well = tokio::select! {
@@ -232,13 +255,14 @@ async fn carry(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     mut conditions: watch::Receiver<Conditions>,
+    stalled: fn(&Conditions) -> bool,
 ) -> io::Result<()> {
     let (under_way, mut arriving) = mpsc::channel::<(Instant, Vec<u8>)>(UNDER_WAY);
     let reading = {
         let mut conditions = conditions.clone();
         async move {
             loop {
-                until_open(&mut conditions).await;
+                until_open(&mut conditions, stalled).await;
                 let mut chunk = vec![0; CHUNK];
                 let length = from.read(&mut chunk).await?;
                 chunk.truncate(length);
@@ -255,7 +279,7 @@ async fn carry(
             sleep_until(arrives).await;
             let mut rest = chunk.as_slice();
             loop {
-                until_open(&mut conditions).await;
+                until_open(&mut conditions, stalled).await;
                 let rate = conditions.borrow().bytes_per_second;
                 // A tenth of a second's worth at once, so that a slow link flows and does not jump.
                 let length = rate.map_or(rest.len(), |rate| (rate as usize / 10).max(1).min(rest.len()));
@@ -276,10 +300,10 @@ async fn carry(
     tokio::try_join!(reading, writing).map(drop)
 }
 
-/// Waits while nothing goes over the link.
-async fn until_open(conditions: &mut watch::Receiver<Conditions>) {
+/// Waits while nothing goes over the link, or over one direction of it.
+async fn until_open(conditions: &mut watch::Receiver<Conditions>, stalled: fn(&Conditions) -> bool) {
     // An error means that the link is gone, and this task with it.
-    let _ = conditions.wait_for(|now| !now.stalled).await;
+    let _ = conditions.wait_for(|now| !stalled(now)).await;
 }
 
 #[cfg(test)]
@@ -385,6 +409,27 @@ mod tests {
         assert_eq!(server.read(&mut [0]).await.unwrap(), 0);
         tokio::time::timeout(LONG, link.listener.accept()).await.expect("the newcomer comes through").unwrap();
         drop(newcomer);
+    }
+
+    #[tokio::test]
+    async fn a_link_that_is_stalled_in_one_direction_carries_the_other() {
+        let link = Link::open().await;
+        let (mut client, mut server) = link.connect().await;
+        link.proxy.stall_answers();
+        client.write_all(b"question").await.unwrap();
+        gets(&mut server, b"question").await;
+        server.write_all(b"answer").await.unwrap();
+        assert!(next(&mut client).await.is_none(), "the answer is held");
+        link.proxy.heal().await;
+        gets(&mut client, b"answer").await;
+
+        link.proxy.stall_requests();
+        client.write_all(b"held").await.unwrap();
+        server.write_all(b"late answer").await.unwrap();
+        gets(&mut client, b"late answer").await;
+        assert!(next(&mut server).await.is_none(), "the question is held");
+        link.proxy.heal().await;
+        gets(&mut server, b"held").await;
     }
 
     #[tokio::test]

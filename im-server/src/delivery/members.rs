@@ -6,6 +6,7 @@ use im_protocol::{ConversationId, Seq, UserId};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use super::relay::count_statement;
 use crate::store::{MemberList, Result, Store};
 
 /// Members held in memory, over all conversations: some 100 MB at the most.
@@ -44,9 +45,13 @@ impl Members {
         version: u64,
         seq: Seq,
     ) -> Result<Vec<UserId>> {
+        if let Some((one, other)) = conversation.ends() {
+            // Both, always: there is nothing to look up, and of these there are the most.
+            return Ok(if one == other { vec![one] } else { vec![one, other] });
+        }
         let list = match self.lists.get(conversation).filter(|list| list.version == version) {
             Some(list) => list,
-            None => match self.store.member_list(conversation, seq).await? {
+            None => match self.load(conversation, seq).await? {
                 Some(list) => {
                     let list = Arc::new(list);
                     self.lists.insert(conversation.clone(), list.clone());
@@ -59,5 +64,11 @@ impl Members {
             list.members.iter().filter(|(_, stint)| stint.covers(seq)).map(|(user, _)| user.clone()).collect();
         users.dedup();
         Ok(users)
+    }
+
+    /// Present members, and those whose stint ends after `seq`, from the store.
+    pub(super) async fn load(&self, conversation: &ConversationId, seq: Seq) -> Result<Option<MemberList>> {
+        count_statement("member_list");
+        self.store.member_list(conversation, seq).await
     }
 }

@@ -4,11 +4,14 @@
 mod consume;
 mod frames;
 mod members;
+mod outstanding;
 mod publisher;
 pub mod push;
 mod relay;
 mod spread;
+mod sweep;
 
 pub use consume::{Ended, consume};
-pub use publisher::{Publisher, channel};
-pub use relay::{Relay, RelayConfig};
+pub use publisher::{Publisher, Queue, channel};
+pub use relay::{Relay, RelayConfig, RelayParts};
+pub(crate) use spread::Spread;

@@ -1,52 +1,47 @@
 //! The relay: publishes what was committed, from memory right after the commit, and from the outbox what memory does
 //! not hold any more. Nothing is stored and not sent.
+//!
+//! Of one conversation everything goes out in the order of the commits, also when the bus fails in between: what failed
+//! is tried again, with all that came after it, before anything else. What memory has no room for, or what has waited
+//! too long to be worth it, is left to the sweep.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use im_protocol::TimeMs;
+use im_protocol::close::CloseReason;
 use im_protocol::record::Disconnect;
-use im_protocol::{ConversationId, Seq, Terminal, UserId};
+use im_protocol::{ConversationId, Terminal, TimeMs, UserId};
+use im_sdk::bus::BusError;
 use im_sdk::registry::Registry;
 use im_sdk::router::{Published, Routed, Router};
-use parking_lot::Mutex;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::frames::{self, Frames, Tell};
+use super::frames::Frames;
 use super::members::Members;
-use super::publisher::Job;
+use super::outstanding::Outstanding;
+use super::publisher::{Job, Queue};
 use super::push::Wanted;
 use crate::chat::{Devices, now_ms};
-use crate::store::{
-    Committed, CommittedMessage, Holder, NewWork, OutboxId, OutboxItem, OutboxRow, PushItem, Removal, Store,
-};
+use crate::store::{Committed, CommittedMessage, Holder, NewWork, OutboxId, Store};
 
 /// Jobs taken at once: their recipients are looked up in one round trip.
 const BATCH: usize = 256;
 
-/// Outbox rows taken over in one statement.
-const SWEPT: u32 = 256;
-
-/// Outbox rows forgotten in one statement.
-const FORGET: usize = 1_000;
-
-/// Pieces of push work stored in one statement.
-const WORK: usize = 5_000;
-
-/// Goodbyes that wait for the database; beyond, whoever is not told by push sees the message on coming back.
-const GOODBYES: usize = 50_000;
+/// Before what the bus did not take is tried again; doubled each time, up to the second.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// When and what the sweep takes over.
 #[derive(Clone, Copy, Debug)]
 pub struct RelayConfig {
-    /// Between two looks at the outbox.
+    /// Between two looks at the outbox; by up to a half more or less, so that servers do not look at once.
     pub sweep_every: Duration,
     /// Rows older than this that memory does not hold are published by the sweep: milliseconds.
     pub orphaned_after: TimeMs,
-    /// Older rows go out as a hint to pull: milliseconds.
-    pub poke_after: TimeMs,
+    /// Older rows go out as a hint to pull.
+    pub poke_after: Duration,
     /// Between two deletions of rows that the bus has acked: one statement for all of them.
     pub forget_every: Duration,
     /// What leaves push work; `None`: there is no push, and nothing is written.
@@ -58,85 +53,66 @@ impl Default for RelayConfig {
         Self {
             sweep_every: Duration::from_secs(2),
             orphaned_after: 5_000,
-            poke_after: 10_000,
+            poke_after: Duration::from_secs(10),
             forget_every: Duration::from_millis(200),
             push: None,
         }
     }
 }
 
-/// The receiving end of the publisher.
-pub struct Queue(pub(super) mpsc::Receiver<Job>);
+/// What a relay rests on.
+pub struct RelayParts {
+    /// Whose outbox rows it publishes.
+    pub holder: Holder,
+    /// Where the outbox is.
+    pub store: Arc<dyn Store>,
+    /// Publishes.
+    pub router: Arc<Router>,
+    /// Where the connections are that are to end.
+    pub registry: Arc<dyn Registry>,
+    /// Whether a lease that has run out means that its holder is dead: see
+    /// [`Identity::may_judge`](crate::identity::Identity::may_judge).
+    pub may_judge: Arc<dyn Fn() -> bool + Send + Sync>,
+}
 
 /// The relay of one process.
 pub struct Relay {
-    holder: Holder,
-    store: Arc<dyn Store>,
-    router: Arc<Router>,
+    pub(super) holder: Holder,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) router: Arc<Router>,
+    pub(super) may_judge: Arc<dyn Fn() -> bool + Send + Sync>,
+    pub(super) config: RelayConfig,
+    pub(super) outstanding: Arc<Outstanding>,
+    pub(super) members: Arc<Members>,
     registry: Arc<dyn Registry>,
-    config: RelayConfig,
-    outbox: Mutex<InMemory>,
-}
-
-/// Outbox rows that this process knows of.
-#[derive(Default)]
-struct InMemory {
-    /// Being published.
-    held: HashSet<OutboxId>,
-    /// On the bus, to be forgotten, each with the push work it leaves.
-    acked: Vec<(OutboxId, Vec<NewWork>)>,
-    /// Push work of connections that ended.
-    goodbyes: Vec<NewWork>,
-}
-
-impl InMemory {
-    /// What can be forgotten and stored in one statement each.
-    fn done(&self) -> (Vec<OutboxId>, Vec<NewWork>) {
-        let mut ids = Vec::new();
-        let mut work: Vec<NewWork> = self.goodbyes.iter().take(FORGET).cloned().collect();
-        for (id, left) in &self.acked {
-            if ids.len() >= FORGET || !ids.is_empty() && work.len() + left.len() > WORK {
-                break;
-            }
-            ids.push(*id);
-            work.extend_from_slice(left);
-        }
-        (ids, work)
-    }
 }
 
 impl Relay {
-    /// The relay of what `holder` commits.
-    pub fn new(
-        holder: Holder,
-        store: Arc<dyn Store>,
-        router: Arc<Router>,
-        registry: Arc<dyn Registry>,
-        config: RelayConfig,
-    ) -> Arc<Self> {
-        Arc::new(Self { holder, store, router, registry, config, outbox: Mutex::default() })
-    }
-
     /// Starts the tasks; they end with the set. What an earlier process left in the outbox is published first.
-    pub fn start(self: Arc<Self>, queue: Queue, tasks: &mut JoinSet<()>) {
-        tasks.spawn(self.clone().publish(queue));
-        tasks.spawn(self.clone().sweep());
-        tasks.spawn(self.forget());
-    }
-
-    fn frames(&self) -> Frames {
-        Frames::new(Members::new(self.store.clone()))
+    pub fn start(parts: RelayParts, config: RelayConfig, queue: Queue, tasks: &mut JoinSet<()>) -> Arc<Self> {
+        let RelayParts { holder, store, router, registry, may_judge } = parts;
+        let members = Arc::new(Members::new(store.clone()));
+        let outstanding = queue.outstanding.clone();
+        let relay = Arc::new(Self { holder, store, router, may_judge, config, outstanding, members, registry });
+        tasks.spawn(relay.clone().publish(queue));
+        tasks.spawn(relay.clone().sweep());
+        tasks.spawn(relay.clone().forget());
+        relay
     }
 
     async fn publish(self: Arc<Self>, mut queue: Queue) {
-        let mut frames = self.frames();
+        let mut frames = Frames::new(self.members.clone());
         let mut jobs = Vec::with_capacity(BATCH);
-        while queue.0.recv_many(&mut jobs, BATCH).await > 0 {
+        let mut patience = Patience::new(self.config.poke_after);
+        while queue.jobs.recv_many(&mut jobs, BATCH).await > 0 {
             let mut batch = Batch::default();
             let mut disconnects = Vec::new();
-            for job in jobs.drain(..) {
+            for (since, job) in jobs.drain(..) {
+                let late = since.elapsed() > self.config.poke_after;
                 match job {
+                    Job::Committed(committed) if late => self.leave(&committed),
                     Job::Committed(committed) => self.add(&mut frames, &mut batch, &committed).await,
+                    Job::Transient(_) if late => {}
                     Job::Transient(routed) => batch.pushes.push(*routed),
                     Job::Disconnect(user, devices, reason) => disconnects.push((user, devices, reason)),
                     Job::Unheard(user, terminal, since) => self.unheard(user, terminal, since),
@@ -145,54 +121,81 @@ impl Relay {
             for (user, devices, reason) in disconnects {
                 self.disconnect(user, &devices, reason).await;
             }
-            self.send(batch).await;
+            self.send(batch, &mut patience).await;
         }
     }
 
+    /// Whether new messages leave push work.
+    pub(super) fn leaves_work(&self) -> bool {
+        self.config.push.is_some()
+    }
+
     /// The push work of new messages.
-    fn work(&self, messages: &[CommittedMessage]) -> Vec<NewWork> {
+    pub(super) fn work(&self, messages: &[CommittedMessage]) -> Vec<NewWork> {
         let Some(push) = self.config.push else { return Vec::new() };
         messages.iter().filter_map(|message| push.message(message)).collect()
     }
 
     fn unheard(&self, user: UserId, terminal: Terminal, since: TimeMs) {
-        let Some(push) = self.config.push else { return };
-        let mut outbox = self.outbox.lock();
-        if outbox.goodbyes.len() < GOODBYES {
-            outbox.goodbyes.push(push.goodbye(user, terminal, since, now_ms()));
+        if let Some(push) = self.config.push {
+            self.outstanding.goodbye(push.goodbye(user, terminal, since, now_ms()));
+        }
+    }
+
+    /// Leaves a commit to the sweep.
+    fn leave(&self, committed: &Committed) {
+        if let Some(id) = committed.outbox {
+            self.outstanding.let_go(id);
         }
     }
 
     async fn add(&self, frames: &mut Frames, batch: &mut Batch, committed: &Committed) {
         let Some(id) = committed.outbox else { return };
         match frames.of(committed).await {
-            Ok(pushes) => {
-                self.outbox.lock().held.insert(id);
-                batch.add(id, pushes, self.work(&committed.messages));
-            }
-            // The row stays in the outbox; the sweep finds it.
-            Err(error) => tracing::warn!(%error, "recipients could not be read"),
-        }
-    }
-
-    /// Publishes a batch and notes which outbox rows are done with.
-    async fn send(&self, batch: Batch) {
-        let Batch { pushes, rows } = batch;
-        let count = pushes.len();
-        let published = if pushes.is_empty() { Vec::new() } else { self.router.publish(pushes).await };
-        debug_assert_eq!(published.len(), count);
-        let records: usize = published.iter().map(|published| published.records).sum();
-        metrics::counter!("im_records_published_total").increment(records as u64);
-        let mut outbox = self.outbox.lock();
-        for (id, range, work) in rows {
-            outbox.held.remove(&id);
-            if published[range].iter().all(|published: &Published| published.delivered.is_ok()) {
-                outbox.acked.push((id, work));
+            Ok(pushes) => batch.add(id, pushes, self.work(&committed.messages)),
+            Err(error) => {
+                tracing::warn!(%error, "recipients could not be read; the sweep tries again");
+                self.outstanding.let_go(id);
             }
         }
     }
 
-    async fn disconnect(&self, user: UserId, devices: &Devices, reason: im_protocol::close::CloseReason) {
+    /// Publishes a batch, trying again what failed as long as there is patience, and notes which rows are done with.
+    async fn send(&self, batch: Batch, patience: &mut Patience) {
+        let Batch { mut pushes, rows } = batch;
+        let mut fates = vec![Fate::Again; pushes.len()];
+        let mut asked: Vec<usize> = (0..pushes.len()).collect();
+        let started = Instant::now();
+        let mut pause = RETRY.0;
+        while !asked.is_empty() {
+            // What is tried again belongs to rows: a frame that is not stored is not worth it.
+            let attempt = asked.iter().map(|&n| pushes[n].clone()).collect();
+            let published = self.router.publish(attempt).await;
+            count(&published);
+            for (&n, published) in asked.iter().zip(&published) {
+                fates[n] = Fate::of(&published.delivered);
+            }
+            let stored = |n: &usize| rows.iter().any(|row| row.pushes.contains(n));
+            asked = again(&asked, &fates, &pushes).into_iter().filter(stored).collect();
+            if !patience.allows(asked.is_empty(), started.elapsed()) {
+                break;
+            }
+            if !asked.is_empty() {
+                sleep(pause).await;
+                pause = (pause * 2).min(RETRY.1);
+            }
+        }
+        pushes.clear();
+        for Row { id, pushes, work } in rows {
+            if fates[pushes].iter().all(|fate| *fate == Fate::Delivered) {
+                self.outstanding.acked(id, work);
+            } else {
+                self.outstanding.let_go(id);
+            }
+        }
+    }
+
+    async fn disconnect(&self, user: UserId, devices: &Devices, reason: CloseReason) {
         let routes = match self.registry.routes(std::slice::from_ref(&user)).await {
             Ok(routes) => routes.of.into_iter().flatten(),
             Err(error) => {
@@ -213,170 +216,210 @@ impl Relay {
         }
     }
 
-    /// Publishes rows that nobody holds: those of a process that is gone, and own ones that were turned away.
-    async fn sweep(self: Arc<Self>) {
-        let mut frames = self.frames();
-        let mut ticks = tokio::time::interval(self.config.sweep_every);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            if let Err(error) = self.take_over(&mut frames).await {
-                tracing::warn!(%error, "the outbox could not be read");
-            }
-        }
-    }
-
-    /// Publishes rows of processes that are gone, then own ones that memory does not hold.
-    async fn take_over(&self, frames: &mut Frames) -> crate::store::Result<()> {
-        loop {
-            let rows = self.store.take_over(self.holder, SWEPT).await?;
-            if rows.is_empty() {
-                break;
-            }
-            self.publish_again(frames, rows).await;
-        }
-        let before = now_ms() - self.config.orphaned_after;
-        let mut after = OutboxId(i64::MIN);
-        loop {
-            let rows = self.store.waiting(self.holder, after, before, SWEPT).await?;
-            let Some(last) = rows.last() else { return Ok(()) };
-            after = last.id;
-            let forgotten: Vec<OutboxRow> = {
-                let outbox = self.outbox.lock();
-                let acked: HashSet<OutboxId> = outbox.acked.iter().map(|(id, _)| *id).collect();
-                let known = |id: &OutboxId| outbox.held.contains(id) || acked.contains(id);
-                rows.into_iter().filter(|row| !known(&row.id)).collect()
-            };
-            self.publish_again(frames, forgotten).await;
-        }
-    }
-
-    async fn publish_again(&self, frames: &mut Frames, rows: Vec<OutboxRow>) {
-        for row in rows {
-            metrics::counter!("im_outbox_taken_over_total").increment(1);
-            let tell_changes = now_ms() - row.time <= self.config.poke_after;
-            let mut batch = Batch::default();
-            match self.again(frames, row.items, tell_changes).await {
-                Ok((pushes, work)) => batch.add(row.id, pushes, work),
-                // The others must not wait for one that cannot be read.
-                Err(error) => tracing::warn!(%error, row = row.id.0, "an outbox row could not be read"),
-            }
-            self.send(batch).await;
-        }
-    }
-
-    /// The pushes and the push work of an outbox row, read again from the store. Old ones only say what to pull.
-    async fn again(
-        &self,
-        frames: &mut Frames,
-        items: Vec<OutboxItem>,
-        fresh: bool,
-    ) -> crate::store::Result<(Vec<Routed>, Vec<NewWork>)> {
-        let mut pushes = Vec::new();
-        let mut messages: Vec<((ConversationId, Seq), Tell)> = Vec::new();
-        let mut new = HashSet::new();
-        for item in items {
-            match item {
-                OutboxItem::Message(conversation, seq) => {
-                    new.insert((conversation.clone(), seq));
-                    messages.push(((conversation, seq), if fresh { Tell::New } else { Tell::Poke }));
-                }
-                OutboxItem::Changed(conversation, seq) => {
-                    messages.push(((conversation, seq), if fresh { Tell::Changed } else { Tell::Poke }));
-                }
-                OutboxItem::Removed(conversation, users, reason) => {
-                    pushes.push(frames::removed(&Removal { conversation, users, reason }));
-                }
-            }
-        }
-        let wanted: Vec<_> = messages.iter().map(|(message, _)| message.clone()).collect();
-        let found = self.store.committed(&wanted).await?;
-        let is_new = |found: &&CommittedMessage| new.contains(&(found.message.conversation.clone(), found.message.seq));
-        let work = self.work(&found.iter().filter(is_new).cloned().collect::<Vec<_>>());
-        for ((conversation, seq), tell) in newest_pokes(messages) {
-            let message =
-                found.iter().find(|found| found.message.conversation == conversation && found.message.seq == seq);
-            if let Some(message) = message {
-                pushes.push(frames.message(message, tell).await?);
-            }
-        }
-        Ok((pushes, work))
-    }
-
     /// Deletes rows that are done with, many at a time.
     async fn forget(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(self.config.forget_every);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticks = interval(self.config.forget_every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             self.forget_acked().await;
+            metrics::gauge!("im_relay_lag_seconds").set(self.outstanding.lag(Instant::now()));
         }
     }
 
-    /// Deletes what is done with now.
-    pub async fn forget_acked(&self) {
+    /// Publishes what memory holds and deletes what is done with, for at most so long: the process is about to end.
+    pub async fn finish(&self, within: Duration) {
+        let published = async {
+            while !self.outstanding.is_published() {
+                sleep(RETRY.0).await;
+            }
+        };
+        if tokio::time::timeout(within, published).await.is_err() {
+            tracing::warn!("some commits are not published yet: another server takes them over");
+        }
+        self.forget_acked().await;
+    }
+
+    async fn forget_acked(&self) {
         loop {
-            let (ids, work) = self.outbox.lock().done();
+            let (ids, work) = self.outstanding.done();
             if ids.is_empty() && work.is_empty() {
                 return;
             }
+            count_statement("forget");
             if let Err(error) = self.store.forget(&ids, &work).await {
                 tracing::warn!(%error, "published outbox rows could not be deleted; trying again");
                 return;
             }
-            // By what they are: another call may have forgotten some of them meanwhile.
-            let forgotten: HashSet<OutboxId> = ids.into_iter().collect();
-            let stored: HashSet<PushItem> = work.into_iter().map(|work| work.item).collect();
-            let mut outbox = self.outbox.lock();
-            outbox.acked.retain(|(id, _)| !forgotten.contains(id));
-            outbox.goodbyes.retain(|work| !stored.contains(&work.item));
+            self.outstanding.settled(&ids, work);
         }
     }
 }
 
-/// Pushes, which of them belong to which outbox row, and the push work of the row.
+/// Counts a statement of the relay: there should be far fewer than messages.
+pub(super) fn count_statement(of: &'static str) {
+    metrics::counter!("im_sql_statements_total", "path" => "relay", "statement" => of).increment(1);
+}
+
+pub(super) fn count(published: &[Published]) {
+    let records: usize = published.iter().map(|published| published.records).sum();
+    metrics::counter!("im_records_published_total").increment(records as u64);
+}
+
+/// How long a batch is tried in its place. After one that failed all the while the next gets one attempt, until one
+/// succeeds: a part of the bus that is away must not make all else wait each time.
+struct Patience {
+    most: Duration,
+    lost: bool,
+}
+
+impl Patience {
+    fn new(most: Duration) -> Self {
+        Self { most, lost: false }
+    }
+
+    /// Whether to go on after an attempt, `complete` or not, that ended so long after the first began.
+    fn allows(&mut self, complete: bool, elapsed: Duration) -> bool {
+        if complete {
+            self.lost = false;
+            return true;
+        }
+        self.lost |= elapsed >= self.most;
+        !self.lost
+    }
+}
+
+/// What became of a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Every record of it is on the bus.
+    Delivered,
+    /// The bus did not take it.
+    Again,
+    /// Trying at once is of no use: the sweep sees to it.
+    Left,
+}
+
+impl Fate {
+    fn of(delivered: &Result<(), BusError>) -> Self {
+        match delivered {
+            Ok(()) => Self::Delivered,
+            Err(BusError::Unavailable(_)) => Self::Again,
+            Err(BusError::NoTopic(_) | BusError::TooLarge { .. } | BusError::Refused(_)) => Self::Left,
+        }
+    }
+}
+
+/// Which of the pushes that were `asked` for are to be published again: those that failed, and of their conversations
+/// all that came after, so that the last time each goes out is in order.
+fn again(asked: &[usize], fates: &[Fate], pushes: &[Routed]) -> Vec<usize> {
+    let mut broken: HashSet<&ConversationId> = HashSet::new();
+    let mut again = Vec::new();
+    for &n in asked {
+        let key = pushes[n].key.as_ref();
+        if fates[n] == Fate::Again {
+            broken.extend(key);
+            again.push(n);
+        } else if key.is_some_and(|key| broken.contains(key)) {
+            again.push(n);
+        }
+    }
+    again
+}
+
+/// Pushes, and the outbox rows they belong to.
 #[derive(Default)]
 struct Batch {
     pushes: Vec<Routed>,
-    rows: Vec<(OutboxId, std::ops::Range<usize>, Vec<NewWork>)>,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    id: OutboxId,
+    pushes: Range<usize>,
+    work: Vec<NewWork>,
 }
 
 impl Batch {
     fn add(&mut self, id: OutboxId, pushes: Vec<Routed>, work: Vec<NewWork>) {
         let start = self.pushes.len();
         self.pushes.extend(pushes);
-        self.rows.push((id, start..self.pushes.len(), work));
+        self.rows.push(Row { id, pushes: start..self.pushes.len(), work });
     }
-}
-
-/// One poke says everything about a conversation: only the newest of each is kept.
-fn newest_pokes(messages: Vec<((ConversationId, Seq), Tell)>) -> Vec<((ConversationId, Seq), Tell)> {
-    let mut poked = HashSet::new();
-    let mut kept: Vec<_> = messages
-        .into_iter()
-        .rev()
-        .filter(|((conversation, _), tell)| *tell != Tell::Poke || poked.insert(conversation.clone()))
-        .collect();
-    kept.reverse();
-    kept
 }
 
 #[cfg(test)]
 mod tests {
+    use im_protocol::server::Typing;
+    use im_protocol::{Frame, ServerFrame};
+    use im_sdk::router::Recipients;
+    use proptest::prelude::*;
+
     use super::*;
 
+    fn push(key: u8) -> Routed {
+        let conversation = ConversationId::parse(&format!("g:{key}")).unwrap();
+        let typing = Typing { conversation: conversation.clone(), user: UserId::parse("alice").unwrap() };
+        Routed {
+            to: Recipients::Room(conversation.clone()),
+            frame: Frame::encode(&ServerFrame::Typing(typing)),
+            about: None,
+            key: Some(conversation),
+        }
+    }
+
     #[test]
-    fn an_old_backlog_goes_out_as_one_poke_per_conversation() {
-        let id = |text: &str| ConversationId::parse(text).unwrap();
-        let backlog = vec![
-            ((id("g:a"), 1), Tell::Poke),
-            ((id("g:b"), 7), Tell::Poke),
-            ((id("g:a"), 2), Tell::Poke),
-            ((id("g:a"), 3), Tell::New),
-            ((id("g:a"), 4), Tell::New),
-        ];
-        let kept: Vec<_> = newest_pokes(backlog).into_iter().map(|((c, seq), _)| (c.to_string(), seq)).collect();
-        let expected = [("g:b", 7), ("g:a", 2), ("g:a", 3), ("g:a", 4)];
-        assert_eq!(kept, expected.map(|(c, seq)| (c.to_owned(), seq)));
+    fn what_failed_is_tried_again_with_all_of_its_conversation_that_came_after() {
+        let pushes: Vec<_> = [1, 2, 1, 3, 1, 2].map(push).into();
+        let fates = [Fate::Delivered, Fate::Delivered, Fate::Again, Fate::Left, Fate::Delivered, Fate::Delivered];
+        assert_eq!(again(&[0, 1, 2, 3, 4, 5], &fates, &pushes), [2, 4]);
+        let fates = [Fate::Delivered; 6];
+        assert!(again(&[2, 4], &fates, &pushes).is_empty());
+    }
+
+    #[test]
+    fn after_a_batch_that_failed_all_the_while_the_next_gets_one_attempt() {
+        let second = Duration::from_secs(1);
+        let mut patience = Patience::new(10 * second);
+        assert!(patience.allows(false, 9 * second));
+        assert!(!patience.allows(false, 10 * second));
+        assert!(!patience.allows(false, second), "the next batch");
+        assert!(patience.allows(true, second));
+        assert!(patience.allows(false, second), "one has succeeded meanwhile");
+    }
+
+    proptest! {
+        /// However the bus fails, the last time each push of a conversation went out, it went out in order.
+        #[test]
+        fn whatever_fails_the_last_attempts_of_a_conversation_are_in_order(
+            keys in prop::collection::vec(0_u8..3, 1..12),
+            failing in prop::collection::vec(prop::collection::vec(any::<bool>(), 12), 1..5),
+        ) {
+            let pushes: Vec<_> = keys.iter().map(|&key| push(key)).collect();
+            let mut asked: Vec<usize> = (0..pushes.len()).collect();
+            let mut fates = vec![Fate::Again; pushes.len()];
+            // When each was last on the bus: the attempt, then its place in it.
+            let mut last = vec![(0, 0); pushes.len()];
+            for attempt in 0.. {
+                for (place, &n) in asked.iter().enumerate() {
+                    let fails = failing.get(attempt).is_some_and(|fails| fails[place]);
+                    fates[n] = if fails { Fate::Again } else { Fate::Delivered };
+                    if !fails {
+                        last[n] = (attempt + 1, place);
+                    }
+                }
+                asked = again(&asked, &fates, &pushes);
+                if asked.is_empty() {
+                    break;
+                }
+            }
+            for a in 0..keys.len() {
+                for b in a + 1..keys.len() {
+                    if keys[a] == keys[b] {
+                        prop_assert!(last[a] < last[b], "{a} {b} {last:?}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -12,14 +12,14 @@ const WITHIN: Duration = Duration::from_secs(10);
 const STEPS: usize = 200;
 
 /// Who is to be told yet.
-pub(super) struct Spread<T> {
+pub(crate) struct Spread<T> {
     left: Vec<T>,
     steps: usize,
     clock: Interval,
 }
 
 impl<T> Spread<T> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut clock = interval(WITHIN / u32::try_from(STEPS).expect("a few hundred"));
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { left: Vec::new(), steps: 0, clock }
@@ -27,14 +27,14 @@ impl<T> Spread<T> {
 
     /// Begins with everyone, in any order but the same one each time. Whoever was told since an earlier beginning is told
     /// again: what is missing now may be newer than what was pulled then.
-    pub(super) fn begin(&mut self, mut everyone: Vec<T>) {
+    pub(crate) fn begin(&mut self, mut everyone: Vec<T>) {
         everyone.shuffle(&mut rand::rng());
         self.left = everyone;
         self.steps = STEPS;
     }
 
     /// Waits until the next few are due, for ever when nobody is.
-    pub(super) async fn due(&mut self) {
+    pub(crate) async fn due(&mut self) {
         if self.left.is_empty() {
             std::future::pending::<()>().await;
         }
@@ -42,7 +42,7 @@ impl<T> Spread<T> {
     }
 
     /// The next few.
-    pub(super) fn next(&mut self) -> impl Iterator<Item = T> {
+    pub(crate) fn next(&mut self) -> impl Iterator<Item = T> {
         let few = self.left.len().div_ceil(self.steps.max(1));
         self.steps = self.steps.saturating_sub(1);
         self.left.drain(self.left.len() - few..)

@@ -156,7 +156,7 @@ impl Hub {
             .is_some_and(|present| present.connections.lock().iter().any(|other| other.id == connection.id))
     }
 
-    /// Routes that the registry has not taken.
+    /// What the registry has not taken.
     pub fn unwritten(&self) -> &Unwritten {
         &self.unwritten
     }
@@ -335,6 +335,11 @@ impl Hub {
                 self.rooms.lock().get(room).is_some_and(|inside| inside.iter().any(|other| other.user == *user))
             }
         }
+    }
+
+    /// Writes every interest to the registry once more. What it does not take is in [`Hub::unwritten`] until it does.
+    pub async fn write_interests_again(&self) {
+        self.interest.write_again().await;
     }
 
     /// Queues a push on every connection concerned; those that have to be flushed are added to `touched`.

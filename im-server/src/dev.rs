@@ -18,6 +18,7 @@ use crate::api::{AddressLimits, Management};
 use crate::chat::{Chat, Registrar, Secret, Settings};
 use crate::config::LogSettings;
 use crate::gateway::Order;
+use crate::identity::LEASE_TTL;
 use crate::server::{Assembly, Server, serve_management};
 use crate::store::sqlite::SqliteStore;
 
@@ -97,6 +98,8 @@ pub async fn start(
         registry: Arc::new(MemoryRegistry::new()),
         bus: Arc::new(MemoryBus::new(BUS_CAPACITY)),
         servers: vec![ServerId(0), ServerId(1)],
+        address: String::new(),
+        lease: LEASE_TTL,
         settings,
         signing_secret: signing_secret(data)?,
         service_token: secret(&options.service_token),

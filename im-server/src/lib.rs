@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod dev;
 pub mod gateway;
 pub mod hub;
+pub mod identity;
 pub mod serve;
 pub mod server;
 pub mod startup;

@@ -12,6 +12,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::api::{AddressLimits, Management};
 use crate::config::{DatabaseUrl, MigrateSettings, ServeSettings};
+use crate::identity::LEASE_TTL;
 use crate::server::{Assembly, Server, serve_management};
 use crate::startup::{self, WrongSettings};
 use crate::store::Store;
@@ -46,6 +47,8 @@ pub async fn start(settings: &ServeSettings, metrics: PrometheusHandle) -> anyho
         registry,
         bus,
         servers: vec![server],
+        address: address.to_string(),
+        lease: LEASE_TTL,
         settings: settings.chat(),
         signing_secret: settings.secrets.jwt_secret.clone(),
         service_token: settings.secrets.service_token.clone(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use im_protocol::ServerId;
 use im_sdk::bus::Bus;
-use im_sdk::registry::{Registry, Server as ServerEntry};
+use im_sdk::registry::Registry;
 use im_sdk::router::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -15,11 +15,12 @@ use tokio::task::JoinSet;
 
 use crate::api::{self, AddressLimits, ApiState, DrainRequest, Managed, Management, Phase, Status};
 use crate::chat::{Chat, Parts, Passwords, Secret, Settings, Tokens};
-use crate::delivery::{self, Ended, Relay, RelayConfig};
+use crate::delivery::{self, Ended, Relay, RelayConfig, RelayParts};
 use crate::gateway::{self, Bounds, Drain, Gateway, Order};
 use crate::hub::Hub;
+use crate::identity::{self, Identity};
 use crate::startup;
-use crate::store::{Holder, Store};
+use crate::store::Store;
 
 /// What a server is made of.
 pub struct Assembly {
@@ -31,6 +32,10 @@ pub struct Assembly {
     pub bus: Arc<dyn Bus>,
     /// The server ids of this process: one in production, two in `dev`.
     pub servers: Vec<ServerId>,
+    /// Where other machines reach the management port: host:port. Empty where nobody asks.
+    pub address: String,
+    /// How long a lease runs: [`identity::LEASE_TTL`] but for tests.
+    pub lease: Duration,
     /// The rules' settings.
     pub settings: Settings,
     /// Signs tokens.
@@ -45,11 +50,14 @@ pub struct Assembly {
     pub management: Arc<Management>,
 }
 
-/// How long a server id is held: as long as the process of the embedded default lives.
-const LEASE_MS: i64 = i64::MAX / 2;
-
 /// How long the connections have to take their goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
+
+/// How long the last commits may take to reach the bus; then another server takes them over.
+const PUBLISHED: Duration = Duration::from_secs(2);
+
+/// How long a server id may take to be given back; then its lease runs out by itself.
+const RELEASE: Duration = Duration::from_secs(3);
 
 /// A running server.
 pub struct Server {
@@ -59,6 +67,8 @@ pub struct Server {
     bus: Arc<dyn Bus>,
     drain: Arc<Drain>,
     relay: Arc<Relay>,
+    identities: Vec<Arc<Identity>>,
+    servers: Vec<ServerId>,
     phase: watch::Sender<Phase>,
     tasks: JoinSet<()>,
 }
@@ -71,37 +81,49 @@ impl Server {
         let (phase, _) = watch::channel(Phase::Starting);
         let mut tasks = JoinSet::new();
 
+        let router = Arc::new(Router::new(registry.clone(), bus.clone(), first));
+        let mut identities = Vec::with_capacity(servers.len());
         let mut hubs = Vec::with_capacity(servers.len());
         for &server in &servers {
-            let epoch = store.take_epoch(server, "", LEASE_MS).await?;
-            let (hub, interest) = Hub::new(server, epoch);
+            let holder = identity::take(&*store, server, &assembly.address, assembly.lease).await?;
+            let (hub, interest) = Hub::new(server, holder.epoch);
             tasks.spawn(interest.run(hub.clone(), registry.clone()));
             let subscription =
                 startup::until(&assembly.management, "its topic", async || bus.subscribe(server).await).await?;
             let consumed = delivery::consume(hub.clone(), store.clone(), subscription);
-            let phase = phase.clone();
+            let fenced = phase.clone();
             tasks.spawn(async move {
                 if consumed.await == Ended::Fenced {
-                    tracing::error!(%server, %epoch, "another process has taken this server id");
-                    phase.send_replace(Phase::Fenced);
+                    tracing::error!(%server, epoch = %holder.epoch, "a record says that another process has this server id");
+                    fenced.send_replace(Phase::Fenced);
                 }
             });
-            registry
-                .set_server(
-                    server,
-                    ServerEntry { epoch, live: true, serving: true, announced: Some(registry.marker().await?) },
-                )
-                .await?;
+            let parts = identity::Parts {
+                store: store.clone(),
+                registry: registry.clone(),
+                router: router.clone(),
+                hub: hub.clone(),
+                phase: phase.clone(),
+            };
+            let identity = Identity::new(holder, assembly.lease, parts);
+            identity.enter().await?;
+            identity.start(&mut tasks);
+            identities.push(identity);
             hubs.push(hub);
         }
-        let holder = Holder { server: first, epoch: hubs[0].epoch() };
+        let holder = identities[0].holder();
         store.write_as(holder);
-        let router = Arc::new(Router::new(registry.clone(), bus.clone(), first));
-        router.refresh().await?;
 
         let (publisher, queue) = delivery::channel();
-        let relay = Relay::new(holder, store.clone(), router.clone(), registry.clone(), RelayConfig::default());
-        relay.clone().start(queue, &mut tasks);
+        let judge = identities[0].clone();
+        let parts = RelayParts {
+            holder,
+            store: store.clone(),
+            router: router.clone(),
+            registry: registry.clone(),
+            may_judge: Arc::new(move || judge.may_judge()),
+        };
+        let relay = Relay::start(parts, RelayConfig::default(), queue, &mut tasks);
         let table = router.clone();
         let (chat, background) = Chat::new(Parts {
             store,
@@ -118,7 +140,8 @@ impl Server {
         let limits = assembly.address_limits;
         let gateway = Gateway::new(chat.clone(), hubs, Bounds::DEFAULT, limits.clone());
         tasks.spawn(gateway::sweep(gateway.clone()));
-        let alone = move || !table.table().live().any(|(id, server)| server.serving && !servers.contains(&id));
+        let ours = servers.clone();
+        let alone = move || !table.table().live().any(|(id, server)| server.serving && !ours.contains(&id));
         let drain = Drain::new(gateway.clone(), phase.clone(), alone, assembly.drain_notice);
         tasks.spawn(drain.clone().run());
 
@@ -129,23 +152,35 @@ impl Server {
             bus,
             drain,
             relay,
+            identities,
+            servers,
             phase,
             tasks,
         })
     }
 
-    /// Listens for clients on `http` and `tcp`, and is ready. Returns where it really listens: port 0 is a wish for any
-    /// free one.
+    /// Listens for clients on `http` and `tcp`, and is ready once the other servers know this one. Returns where it
+    /// really listens: port 0 is a wish for any free one.
     pub async fn listen(&mut self, http: SocketAddr, tcp: SocketAddr) -> anyhow::Result<(SocketAddr, SocketAddr)> {
         let (http, http_address) = bind(http, "HTTP").await?;
         let (tcp, tcp_address) = bind(tcp, "TCP").await?;
+        self.management.waits_for(Some("the other servers to learn of this one".to_owned()));
+        for identity in &self.identities {
+            identity.known_to_others(&self.servers).await;
+        }
         let app = api::router(self.api.clone()).merge(gateway::connect_route(self.gateway.clone()));
         self.tasks.spawn(gateway::serve_http(http, app, self.gateway.watch_open()));
         self.tasks.spawn(gateway::serve_tcp(tcp, self.gateway.clone()));
         let (gateway, bus, drain) = (self.gateway.clone(), self.bus.clone(), self.drain.clone());
         let phase = self.phase.subscribe();
         self.management.started(Arc::new(Controls { gateway, bus, drain, phase }));
-        self.phase.send_replace(Phase::Serving);
+        self.phase.send_if_modified(|phase| {
+            let starting = *phase == Phase::Starting;
+            if starting {
+                *phase = Phase::Serving;
+            }
+            starting
+        });
         Ok((http_address, tcp_address))
     }
 
@@ -158,6 +193,8 @@ impl Server {
     pub async fn failed(&mut self) -> anyhow::Error {
         let mut phase = self.phase.subscribe();
         tokio::select! {
+            // A fenced server's parts end too: the reason is told first.
+            biased;
             // The sender is in `self`: waiting cannot fail.
             _ = phase.wait_for(|phase| *phase == Phase::Fenced) => {
                 anyhow::anyhow!("another process has taken this server id: this one has ended")
@@ -177,16 +214,21 @@ impl Server {
 
     /// Sends away who is left, and writes what is only in memory.
     pub async fn stop(mut self) {
-        if *self.phase.borrow() != Phase::Fenced {
+        let fenced = *self.phase.borrow() == Phase::Fenced;
+        if !fenced {
             self.phase.send_replace(Phase::Draining);
         }
-        if tokio::time::timeout(GOODBYE, self.gateway.leave()).await.is_err() {
+        let reason = if fenced { "fenced" } else { "stopping" };
+        if tokio::time::timeout(GOODBYE, self.gateway.leave(reason)).await.is_err() {
             tracing::warn!("some connections did not take their goodbye in time");
         }
         if let Err(error) = self.api.chat.finish().await {
             tracing::warn!(%error, "the last read positions could not be stored");
         }
-        self.relay.forget_acked().await;
+        self.relay.finish(PUBLISHED).await;
+        for identity in &self.identities {
+            identity.leave(RELEASE).await;
+        }
         self.tasks.shutdown().await;
     }
 }

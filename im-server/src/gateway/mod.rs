@@ -14,8 +14,8 @@ mod websocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use im_protocol::close::CloseReason;
 use im_protocol::limits::{HEARTBEAT_MS, SILENCE_TENTHS};
+use im_protocol::server::GoAway;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -109,12 +109,14 @@ impl Gateway {
     }
 
     /// Takes no new connections, tells everyone to go elsewhere, and waits until they are gone.
-    pub async fn leave(&self) {
+    pub async fn leave(&self, reason: &str) {
         self.shut();
         self.leaving.cancel();
         for hub in &self.hubs {
             for connection in hub.all() {
-                connection.sink.close(CloseReason::GoingAway);
+                // Spread, so that those who take them over are not met by all at once.
+                let reconnect_after_ms = rand::random_range(0..2_000);
+                connection.sink.send_away(GoAway { reason: reason.to_owned(), reconnect_after_ms });
             }
         }
         self.tasks.close();

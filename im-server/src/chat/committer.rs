@@ -108,6 +108,7 @@ impl CommitTask {
                             Outcome::Duplicate { seq, time } => Ok(sent(seq, time, true)),
                             Outcome::Reused => Err(reused()),
                             Outcome::Refused(refusal) => Err(refused(refusal, now_ms())),
+                            Outcome::Unstorable => Err(unstorable()),
                         });
                     }
                     metrics::counter!("im_messages_committed_total").increment(committed.messages.len() as u64);
@@ -128,6 +129,11 @@ pub(super) fn reused() -> WireError {
         ErrorCode::ClientMessageIdReused,
         "this client_message_id stands for a message with another body: use a fresh random one for each message",
     )
+}
+
+/// The database cannot take it.
+fn unstorable() -> WireError {
+    WireError::new(ErrorCode::Internal, "this message cannot be stored: a fault of the server")
 }
 
 /// The fact that stands against a message, as the client is told it.

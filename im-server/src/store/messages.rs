@@ -41,6 +41,8 @@ pub enum Outcome {
     Reused,
     /// A fact stands against it.
     Refused(Refusal),
+    /// The database cannot take it, though nothing stands against it: a fault of ours, and of this message alone.
+    Unstorable,
 }
 
 /// The fact that stands against a message. Looked at in this order.

@@ -10,12 +10,17 @@ mod conversations;
 mod groups;
 mod large;
 mod messages;
+mod moves;
 mod outbox;
+mod paging;
+pub mod postgres;
 mod push;
 mod servers;
 mod sessions;
 mod social;
 pub mod sqlite;
+mod tail;
+mod values;
 
 pub use accounts::{Account, Accounts, NewAccount, ProfileChange};
 pub use conversations::{

@@ -7,22 +7,11 @@ use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::rows::{id, json};
+use crate::store::values::escape_like;
 use crate::store::{Account, Accounts, NewAccount, ProfileChange, Result};
 
 pub(super) fn account(row: &SqliteRow) -> Result<Account> {
     Ok(Account { user: id(row, "user")?, name: row.try_get("name")?, avatar: row.try_get("avatar")? })
-}
-
-/// `text` as part of a LIKE pattern with the escape character `\`.
-pub(super) fn escape_like(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-    }
-    escaped
 }
 
 #[async_trait]

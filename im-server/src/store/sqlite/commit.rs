@@ -6,11 +6,12 @@ use im_protocol::message::Body;
 use im_protocol::{ClientMessageId, ConversationId, Seq, TimeMs, UserId};
 use sqlx::{Row, SqliteConnection};
 
-use super::append::{Draft, insert, save_tails};
+use super::append::{insert, save_tails};
 use super::facts::{self, Conversation, Place, Sender};
 use super::outbox::remember;
 use super::rows::{body, json, message_columns};
 use super::{SqliteStore, Write};
+use crate::store::tail::Draft;
 use crate::store::{CommittedMessage, NewMessage, OutboxId, OutboxItem, Outcome, Result, Stamp};
 
 /// By what a message is known: conversation, sender, the sender's id for it.

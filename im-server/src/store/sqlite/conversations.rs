@@ -8,6 +8,7 @@ use sqlx::{Row as _, SqliteConnection};
 use super::SqliteStore;
 use super::facts::{self, Conversation};
 use super::rows::{id, int, json, maybe_id};
+use crate::store::paging::without_cleared;
 use crate::store::{
     Access, Arrival, Arriving, Conversations, ListCursor, MemberList, Preferences, ReadPosition, Reader, Result, Row,
     Stamp, Stint, UserRows,
@@ -31,15 +32,6 @@ async fn conversation(on: &mut SqliteConnection, conversation: &ConversationId) 
     .fetch_one(on)
     .await?;
     Ok(exist.then(|| Conversation::direct(conversation.clone())))
-}
-
-/// Stints without what was deleted for the user; a past one of which nothing is left goes.
-fn without_cleared(stints: Vec<Stint>, cleared: Seq) -> Vec<Stint> {
-    stints
-        .into_iter()
-        .map(|stint| Stint { joined: stint.joined.max(cleared + 1), left: stint.left })
-        .filter(|stint| stint.left.is_none_or(|left| stint.joined < left))
-        .collect()
 }
 
 /// Positions as a parameter: `[[user, conversation, seq], …]`.

@@ -6,8 +6,8 @@ use im_protocol::{ConversationId, ConversationKind, Seq, TimeMs, UserId};
 use serde::Serialize;
 use sqlx::{Row, SqliteConnection};
 
-use super::append::Tail;
 use super::rows::{from_json, from_name, id, json, parse};
+use crate::store::tail::Tail;
 use crate::store::{NewMessage, Refusal, Result, Role, Stint};
 
 /// What is stored of a conversation.

@@ -1,19 +1,18 @@
 //! Groups and rooms: reading and making them.
 
 use async_trait::async_trait;
-use im_protocol::message::Body;
-use im_protocol::notification::Notification;
-use im_protocol::{ConversationId, GroupId, Kind, RoomId, UserId};
+use im_protocol::{ConversationId, GroupId, RoomId, UserId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::SqliteStore;
-use super::accounts::escape_like;
-use super::append::{Tail, insert, save_tails};
+use super::append::{insert, save_tails};
 use super::facts::users;
 use super::outbox::remember;
 use super::rows::{id, name, to_name};
 use super::stays::{Arrival, add};
+use crate::store::tail::{Tail, notification_body};
+use crate::store::values::escape_like;
 use crate::store::{
     Committed, CommittedMessage, Decide, Group, GroupChange, GroupChanged, GroupSettings, Groups, JoinRequest, Member,
     MemberChange, MemberWithName, NewGroup, NewRoom, OutboxItem, Result, Role, Room, StoreError,
@@ -74,17 +73,6 @@ pub(super) fn join_request(row: &SqliteRow) -> Result<JoinRequest> {
         message: row.try_get("message")?,
         time: row.try_get("time")?,
     })
-}
-
-/// What a notification says, as a message.
-pub(super) fn notification_body(notification: &Notification) -> Body {
-    Body {
-        kind: Kind::Notification,
-        content: notification.content(),
-        mentions: Vec::new(),
-        mention_all: false,
-        reply_to: None,
-    }
 }
 
 /// Stores the settings of a group.

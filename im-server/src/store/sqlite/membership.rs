@@ -7,16 +7,18 @@ use im_protocol::{ConversationId, UserId};
 use serde::Serialize;
 use sqlx::{Row, SqliteConnection};
 
-use super::append::{Draft, insert, save_tails};
+use super::append::{insert, save_tails};
 use super::facts::{self, Conversation, Place};
-use super::groups::{group, group_columns, join_request, member, member_columns, notification_body, save_settings};
+use super::groups::{group, group_columns, join_request, member, member_columns, save_settings};
 use super::outbox::remember;
 use super::rows::json;
-use super::stays::{Arrival, Departure, Gone, add, remove, remove_everyone};
+use super::stays::{Arrival, Departure, add, remove, remove_everyone};
 use super::{SqliteStore, Write};
+use crate::store::moves::Moves;
+use crate::store::tail::{Draft, notification_body};
 use crate::store::{
-    Committed, CommittedMessage, Decide, GroupChange, GroupChanged, GroupEffects, GroupFacts, LargeGroups,
-    MemberChange, OutboxItem, Removal, Result, Subject,
+    Committed, CommittedMessage, Decide, GroupChange, GroupChanged, GroupEffects, GroupFacts, LargeGroups, OutboxItem,
+    Result, Subject,
 };
 
 /// The facts for a decision; `None` if there is no such group.
@@ -85,36 +87,6 @@ async fn look_up(
         subjects,
         request: request.as_ref().map(join_request).transpose()?,
     }))
-}
-
-/// Who came and who went.
-#[derive(Default)]
-struct Moves {
-    added: Vec<UserId>,
-    removed: Vec<(Gone, RemovedReason)>,
-    dissolved: Vec<Gone>,
-}
-
-impl Moves {
-    fn none(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty() && self.dissolved.is_empty()
-    }
-
-    /// Whose lists lost the conversation, one entry per reason.
-    fn removals(&self, conversation: &ConversationId) -> Vec<Removal> {
-        let mut removals: Vec<Removal> = Vec::new();
-        let removed = self.removed.iter().map(|(gone, reason)| (gone, *reason));
-        let dissolved = self.dissolved.iter().map(|gone| (gone, RemovedReason::Dissolved));
-        for (gone, reason) in removed.chain(dissolved) {
-            if let Some(removal) = removals.iter_mut().find(|removal| removal.reason == reason) {
-                removal.users.push(gone.user.clone());
-            } else {
-                let users = vec![gone.user.clone()];
-                removals.push(Removal { conversation: conversation.clone(), users, reason });
-            }
-        }
-        removals
-    }
 }
 
 /// Sets one column of present members.
@@ -248,13 +220,11 @@ async fn apply(
     }
     save_requests(write.on(), &conversation, change, effects, &moves, dissolving).await?;
 
-    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let version = stored.members_version;
-    let gone = count(moves.removed.len() + moves.dissolved.len());
-    let members = stored.tail.members.saturating_add(count(moves.added.len())).saturating_sub(gone);
+    let members = moves.members(stored.tail.members);
     // The last words of a group go the way its messages always went.
     let large = if dissolving { stored.large } else { sizes.is_large(stored.large, members) };
-    let changes = member_changes(&conversation, &moves, first);
+    let changes = moves.member_changes(&conversation, first);
     let about_members = *effects
         != (GroupEffects {
             request: effects.request.clone(),
@@ -296,19 +266,6 @@ async fn apply(
         first.changes = changes;
     }
     Ok(Committed { outbox, messages, removed, ..Committed::default() })
-}
-
-/// Who comes and goes with the first notification.
-fn member_changes(conversation: &ConversationId, moves: &Moves, first: im_protocol::Seq) -> Vec<MemberChange> {
-    let change = |user: &UserId, joined, left| MemberChange {
-        conversation: conversation.clone(),
-        user: user.clone(),
-        joined,
-        left,
-    };
-    let went = moves.removed.iter().map(|(gone, _)| change(&gone.user, gone.joined, Some(first)));
-    let came = moves.added.iter().map(|user| change(user, first, None));
-    went.chain(came).collect()
 }
 
 impl SqliteStore {

@@ -10,71 +10,32 @@ use super::SqliteStore;
 use super::facts::{self, Place};
 use super::outbox::remember;
 use super::rows::{int, json, message, message_columns};
+use crate::store::paging::{Room, covered};
 use crate::store::{
     Committed, CommittedMessage, DecideRecall, Messages, NewMessage, OutboxId, OutboxItem, Outcome, Page, RecallFacts,
     Recalled, Result, Slice, Stint,
 };
 
-/// The seqs `[from, to)` that stints cover within a slice, oldest first.
-fn covered(stints: &[Stint], slice: Slice) -> Vec<(Seq, Seq)> {
-    let (low, high) = match slice {
-        Slice::After(seq) => (seq.saturating_add(1), Seq::MAX),
-        Slice::Before(seq) => (1, seq),
-        Slice::Newest => (1, Seq::MAX),
-    };
-    let mut covered: Vec<(Seq, Seq)> = stints
-        .iter()
-        .map(|stint| (stint.joined.max(low), stint.left.unwrap_or(Seq::MAX).min(high)))
-        .filter(|(from, to)| from < to)
-        .collect();
-    covered.sort_unstable();
-    covered
-}
-
-/// What a page has room for.
-struct Room {
-    messages: Vec<Message>,
-    limit: usize,
-    bytes: usize,
-    /// Something did not fit.
-    more: bool,
-}
-
-impl Room {
-    /// Takes a message, or says that there is no room for it.
-    fn take(&mut self, message: Message) -> bool {
-        let bytes = message.content.as_str().len();
-        self.more = self.messages.len() >= self.limit || (bytes > self.bytes && !self.messages.is_empty());
-        if !self.more {
-            self.bytes = self.bytes.saturating_sub(bytes);
-            self.messages.push(message);
+/// Takes the messages `[from, to)` in the order of `statement` until there is no room.
+async fn fill(
+    room: &mut Room,
+    on: &mut SqliteConnection,
+    statement: &'static str,
+    conversation: &ConversationId,
+    (from, to): (Seq, Seq),
+) -> Result<()> {
+    let mut rows = sqlx::query(statement)
+        .bind(conversation.as_str())
+        .bind(int(from))
+        .bind(int(to))
+        .bind(int(room.wanted() as u64))
+        .fetch(on);
+    while let Some(row) = rows.try_next().await? {
+        if !room.take(message(&row)?) {
+            break;
         }
-        !self.more
     }
-
-    /// Takes the messages `[from, to)` in the order of `statement` until there is no room.
-    async fn fill(
-        &mut self,
-        on: &mut SqliteConnection,
-        statement: &'static str,
-        conversation: &ConversationId,
-        (from, to): (Seq, Seq),
-    ) -> Result<()> {
-        // One more than fits tells whether there is more.
-        let wanted = self.limit - self.messages.len() + 1;
-        let mut rows = sqlx::query(statement)
-            .bind(conversation.as_str())
-            .bind(int(from))
-            .bind(int(to))
-            .bind(int(wanted as u64))
-            .fetch(on);
-        while let Some(row) = rows.try_next().await? {
-            if !self.take(message(&row)?) {
-                break;
-            }
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 const ASCENDING: &str = concat!(
@@ -115,19 +76,19 @@ impl Messages for SqliteStore {
         limit: u32,
         max_bytes: usize,
     ) -> Result<Page> {
-        let mut room = Room { messages: Vec::new(), limit: limit as usize, bytes: max_bytes, more: false };
+        let mut room = Room::new(limit as usize, max_bytes);
         let ranges = covered(stints, slice);
         let mut reader = self.read().await?;
         if let Slice::After(_) = slice {
             for range in ranges {
-                room.fill(&mut reader, ASCENDING, conversation, range).await?;
+                fill(&mut room, &mut reader, ASCENDING, conversation, range).await?;
                 if room.more {
                     break;
                 }
             }
         } else {
             for range in ranges.into_iter().rev() {
-                room.fill(&mut reader, DESCENDING, conversation, range).await?;
+                fill(&mut room, &mut reader, DESCENDING, conversation, range).await?;
                 if room.more {
                     break;
                 }

@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use im_protocol::message::Body;
 use im_protocol::{Content, Message, UserId};
-use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+pub(super) use crate::store::values::{from_json, from_name, int, json, parse, to_name};
 use crate::store::{Result, StoreError};
 
 /// The columns that [`message`] reads, of `messages m` joined with its `conversations c`.
@@ -19,25 +19,6 @@ macro_rules! message_columns {
     };
 }
 pub(super) use message_columns;
-
-/// A value as a JSON parameter.
-pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> String {
-    serde_json::to_string(value).expect("ids, numbers and texts are JSON")
-}
-
-/// A number as `SQLite` has it. What is beyond its range compares like its largest number.
-pub(super) fn int(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// A value that was checked before it was stored.
-pub(super) fn parse<T>(text: &str) -> Result<T>
-where
-    T: FromStr,
-    T::Err: Display,
-{
-    text.parse().map_err(|error: T::Err| StoreError::Broken(format!("{text:?} {error}")))
-}
 
 /// A column of parsed text.
 pub(super) fn id<T>(row: &SqliteRow, column: &str) -> Result<T>
@@ -60,25 +41,6 @@ where
 /// A name of one of our own enums, as serde spells it.
 pub(super) fn name<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T> {
     from_name(row.try_get(column)?)
-}
-
-/// A value of one of our own enums by its name, as serde spells it.
-pub(super) fn from_name<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
-    T::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(text))
-        .map_err(|error| StoreError::Broken(error.to_string()))
-}
-
-/// The name of a value of one of our own enums, as serde spells it.
-pub(super) fn to_name<T: Serialize>(value: T) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(name)) => name,
-        other => unreachable!("an enum without fields is a JSON string, not {other:?}"),
-    }
-}
-
-/// A column that holds JSON of our own making.
-pub(super) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|error| StoreError::Broken(error.to_string()))
 }
 
 fn mentions(row: &SqliteRow) -> Result<Vec<UserId>> {

@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::rows::{id, int, json, to_name};
+use crate::store::moves::Gone;
 use crate::store::{Result, Stamp};
 
 /// A coming to a conversation.
@@ -61,14 +62,6 @@ pub(super) async fn add(on: &mut SqliteConnection, arrival: Arrival<'_>, users: 
     .execute(on)
     .await?;
     Ok(added)
-}
-
-/// Someone who went.
-#[derive(Clone, Debug)]
-pub(super) struct Gone {
-    pub(super) user: UserId,
-    /// The first seq they saw.
-    pub(super) joined: Seq,
 }
 
 fn gone(row: &SqliteRow) -> Result<Gone> {

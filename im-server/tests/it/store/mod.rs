@@ -6,15 +6,18 @@
 /// Runs the named tests against every implementation.
 macro_rules! contract {
     ($($sentence:ident),+ $(,)?) => {
-        contract!(sqlite: $($sentence),+);
+        contract!(sqlite, cfg(all()): $($sentence),+);
+        contract!(postgres, ignore = "needs PostgreSQL: make test-stack": $($sentence),+);
     };
-    ($implementation:ident: $($sentence:ident),+) => {
+    ($implementation:ident, $attribute:meta: $($sentence:ident),+) => {
         mod $implementation {
             $(
                 #[tokio::test]
+                #[$attribute]
                 async fn $sentence() {
                     let fresh = crate::store::fresh::$implementation().await;
                     super::$sentence(fresh.store.clone()).await;
+                    fresh.end().await;
                 }
             )+
         }

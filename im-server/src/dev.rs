@@ -95,6 +95,7 @@ pub async fn start(
     let management_address = serve_management(management.clone(), options.management_listen).await?;
     let mut server = Server::start(Assembly {
         store: Arc::new(store),
+        committers: 1,
         registry: Arc::new(MemoryRegistry::new()),
         bus: Arc::new(MemoryBus::new(BUS_CAPACITY)),
         servers: vec![ServerId(0), ServerId(1)],

@@ -1,9 +1,7 @@
 //! `im-server serve`: one server of a cluster, on `PostgreSQL`, Redis and Kafka; or a single one on `SQLite`.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::bail;
 use im_sdk::bus::kafka::KafkaBus;
 use im_sdk::bus::{Bus, MemoryBus};
 use im_sdk::registry::redis::RedisRegistry;
@@ -16,10 +14,15 @@ use crate::identity::LEASE_TTL;
 use crate::server::{Assembly, Server, serve_management};
 use crate::startup::{self, WrongSettings};
 use crate::store::Store;
+use crate::store::postgres::{PostgresConfig, PostgresStore};
 use crate::store::sqlite::SqliteStore;
 
 /// Records that may wait for a single server; the relay waits when it is full.
 const BUS_CAPACITY: usize = 16 * 1024;
+
+/// Batches that one server commits to `PostgreSQL` at once. Two keep two cores of a database busy; with more, a batch that
+/// waits for the lock of one busy conversation holds up a quarter of the others, not half.
+const COMMITTERS: usize = 4;
 
 /// Starts the server. The management port is open from the beginning; what the server rests on is waited for.
 pub async fn start(settings: &ServeSettings, metrics: PrometheusHandle) -> anyhow::Result<Server> {
@@ -28,7 +31,14 @@ pub async fn start(settings: &ServeSettings, metrics: PrometheusHandle) -> anyho
     let address = serve_management(management.clone(), settings.listen.management_listen).await?;
     tracing::info!(%server, %address, "the management port is open");
 
-    let store = open_store(&settings.database.database_url).await?;
+    let (store, committers): (Arc<dyn Store>, usize) = match &settings.database.database_url {
+        DatabaseUrl::Sqlite(path) => (Arc::new(SqliteStore::open(path).await?), 1),
+        DatabaseUrl::Postgres(url) => {
+            let config = PostgresConfig::new(url);
+            let open = startup::until(&management, "PostgreSQL", async || PostgresStore::open(&config).await);
+            (Arc::new(open.await?), COMMITTERS)
+        }
+    };
     let registry: Arc<dyn Registry> = match settings.redis.config().map_err(|e| WrongSettings(e.to_string()))? {
         Some(config) => {
             Arc::new(startup::until(&management, "Redis", async || RedisRegistry::connect(&config).await).await?)
@@ -44,6 +54,7 @@ pub async fn start(settings: &ServeSettings, metrics: PrometheusHandle) -> anyho
     let limits = AddressLimits::per_minute(settings.limits.sign_ins_per_minute, settings.limits.handshakes_per_minute);
     let mut running = Server::start(Assembly {
         store,
+        committers,
         registry,
         bus,
         servers: vec![server],
@@ -64,16 +75,9 @@ pub async fn start(settings: &ServeSettings, metrics: PrometheusHandle) -> anyho
 
 /// Brings the database to this version.
 pub async fn migrate(settings: &MigrateSettings) -> anyhow::Result<()> {
-    open_store(&settings.database.database_url).await.map(drop)
-}
-
-async fn open_store(url: &DatabaseUrl) -> anyhow::Result<Arc<dyn Store>> {
-    match url {
-        DatabaseUrl::Sqlite(path) => Ok(Arc::new(open_sqlite(path).await?)),
-        DatabaseUrl::Postgres(_) => bail!("PostgreSQL is not built in yet"),
+    match &settings.database.database_url {
+        DatabaseUrl::Sqlite(path) => drop(SqliteStore::open(path).await?),
+        DatabaseUrl::Postgres(url) => PostgresStore::migrate(&PostgresConfig::new(url)).await?,
     }
-}
-
-async fn open_sqlite(path: &Path) -> anyhow::Result<SqliteStore> {
-    Ok(SqliteStore::open(path).await?)
+    Ok(())
 }

@@ -26,6 +26,8 @@ use crate::store::Store;
 pub struct Assembly {
     /// The truth.
     pub store: Arc<dyn Store>,
+    /// Batches of messages it may take at once: one for SQLite, which has one writer.
+    pub committers: usize,
     /// Where connections are.
     pub registry: Arc<dyn Registry>,
     /// Between servers.
@@ -76,7 +78,7 @@ pub struct Server {
 impl Server {
     /// Starts everything but the listeners: takes the epochs → positions the consumers → enters the table.
     pub async fn start(assembly: Assembly) -> anyhow::Result<Self> {
-        let Assembly { store, registry, bus, servers, settings, signing_secret, .. } = assembly;
+        let Assembly { store, committers, registry, bus, servers, settings, signing_secret, .. } = assembly;
         let first = *servers.first().context("a server needs at least one server id")?;
         let (phase, _) = watch::channel(Phase::Starting);
         let mut tasks = JoinSet::new();
@@ -131,7 +133,7 @@ impl Server {
             servers: Arc::new(move || router.table()),
             publish: Arc::new(publisher),
             settings,
-            committers: 1,
+            committers,
             tokens: Tokens::new(signing_secret),
             passwords: Passwords::new(),
         });

@@ -11,6 +11,7 @@ use im_sdk::registry::redis::ConnectError as RedisConnectError;
 
 use crate::api::Management;
 use crate::store::StoreError;
+use crate::store::postgres::OpenError as PostgresError;
 
 /// First pause between attempts; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -49,6 +50,12 @@ impl Hope for RegistryError {
 impl Hope for StoreError {
     fn may_pass(&self) -> bool {
         matches!(self, Self::Unavailable(_))
+    }
+}
+
+impl Hope for PostgresError {
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Store(StoreError::Unavailable(_)))
     }
 }
 

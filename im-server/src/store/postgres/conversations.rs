@@ -62,9 +62,8 @@ impl Conversations for PostgresStore {
     async fn access(&self, user: &UserId, conversation: &ConversationId) -> Result<Option<Access>> {
         let ends = conversation.ends();
         // A direct conversation of two accounts is there even before its first message.
-        let row =
-            call!(self, "access", |on| {
-                sqlx::query(
+        let row = call!(self, "access", |on| {
+            sqlx::query(
             "select coalesce(c.head, 0) as head, coalesce(c.rev, 0) as rev, coalesce(c.incarnation, 1) as incarnation,
                     coalesce(c.members, case when $3 = $4 then 1 else 2 end) as members,
                     coalesce(c.members_version, 1) as members_version, coalesce(c.large, false) as large,
@@ -85,7 +84,7 @@ impl Conversations for PostgresStore {
         .bind(ends.as_ref().map(|(a, _)| a.as_str()))
         .bind(ends.as_ref().map(|(_, b)| b.as_str()))
         .fetch_optional(on)
-            });
+        });
         let Some(row) = row else { return Ok(None) };
         let stints = match conversation.kind() {
             ConversationKind::Room => Vec::new(),
@@ -312,15 +311,14 @@ impl Conversations for PostgresStore {
     }
 
     async fn position(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Reader>> {
-        let row =
-            call!(self, "position", |on| {
-                sqlx::query(
+        let row = call!(self, "position", |on| {
+            sqlx::query(
             "select user_id, read_seq, delivered_seq from user_conversations where user_id = $1 and conversation = $2"
         )
         .bind(user.as_str())
         .bind(conversation.as_str())
         .fetch_optional(on)
-            });
+        });
         Ok(row.as_ref().map(reader).transpose()?)
     }
 }

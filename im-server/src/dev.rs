@@ -17,7 +17,7 @@ use im_sdk::registry::MemoryRegistry;
 use crate::api::{AddressLimits, Management};
 use crate::chat::{Chat, Registrar, Secret, Settings};
 use crate::config::LogSettings;
-use crate::gateway::Order;
+use crate::gateway::{Admission, Bounds, Order};
 use crate::identity::LEASE_TTL;
 use crate::server::{Assembly, Server, serve_management};
 use crate::store::sqlite::SqliteStore;
@@ -104,7 +104,8 @@ pub async fn start(
         settings,
         signing_secret: signing_secret(data)?,
         service_token: secret(&options.service_token),
-        address_limits: Arc::new(address_limits),
+        admission: Admission { limits: Arc::new(address_limits), ..Admission::default() },
+        bounds: Bounds::DEFAULT,
         drain_notice: Duration::ZERO,
         management,
     })

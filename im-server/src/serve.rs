@@ -8,7 +8,7 @@ use im_sdk::registry::redis::RedisRegistry;
 use im_sdk::registry::{MemoryRegistry, Registry};
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::api::{AddressLimits, Management};
+use crate::api::Management;
 use crate::config::{DatabaseUrl, MigrateSettings, ServeSettings};
 use crate::identity::LEASE_TTL;
 use crate::server::{Assembly, Server, serve_management};
@@ -51,7 +51,6 @@ pub async fn start(settings: &ServeSettings, metrics: PrometheusHandle) -> anyho
         }
         None => Arc::new(MemoryBus::new(BUS_CAPACITY)),
     };
-    let limits = AddressLimits::per_minute(settings.limits.sign_ins_per_minute, settings.limits.handshakes_per_minute);
     let mut running = Server::start(Assembly {
         store,
         committers,
@@ -63,7 +62,8 @@ pub async fn start(settings: &ServeSettings, metrics: PrometheusHandle) -> anyho
         settings: settings.chat(),
         signing_secret: settings.secrets.jwt_secret.clone(),
         service_token: settings.secrets.service_token.clone(),
-        address_limits: Arc::new(limits),
+        admission: settings.admission(),
+        bounds: settings.limits.bounds(),
         drain_notice: settings.drain.notice(),
         management,
     })

@@ -13,10 +13,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::api::{self, AddressLimits, ApiState, DrainRequest, Managed, Management, Phase, Status};
+use crate::api::{self, ApiState, DrainRequest, Managed, Management, Phase, Status};
 use crate::chat::{Chat, Parts, Passwords, Secret, Settings, Tokens};
 use crate::delivery::{self, Ended, Relay, RelayConfig, RelayParts};
-use crate::gateway::{self, Bounds, Drain, Gateway, Order};
+use crate::gateway::{self, Admission, Bounds, Drain, Gateway, Order, TrustedProxies};
 use crate::hub::Hub;
 use crate::identity::{self, Identity};
 use crate::startup;
@@ -44,8 +44,10 @@ pub struct Assembly {
     pub signing_secret: Secret,
     /// A backend with this token speaks for users.
     pub service_token: Option<Secret>,
-    /// What one address may do.
-    pub address_limits: Arc<AddressLimits>,
+    /// Who is let in.
+    pub admission: Admission,
+    /// What one connection may take.
+    pub bounds: Bounds,
     /// How long a server that drains still takes new connections, until balancers know.
     pub drain_notice: Duration,
     /// The management port; it listens already.
@@ -66,6 +68,7 @@ pub struct Server {
     api: ApiState,
     management: Arc<Management>,
     gateway: Arc<Gateway>,
+    proxies: TrustedProxies,
     bus: Arc<dyn Bus>,
     drain: Arc<Drain>,
     relay: Arc<Relay>,
@@ -139,8 +142,10 @@ impl Server {
         });
         background.start(&mut tasks);
 
-        let limits = assembly.address_limits;
-        let gateway = Gateway::new(chat.clone(), hubs, Bounds::DEFAULT, limits.clone());
+        let Assembly { admission, bounds, .. } = assembly;
+        let limits = admission.limits.clone();
+        let proxies = admission.proxies.clone();
+        let gateway = Gateway::new(chat.clone(), hubs, bounds, admission);
         tasks.spawn(gateway::sweep(gateway.clone()));
         let ours = servers.clone();
         let alone = move || !table.table().live().any(|(id, server)| server.serving && !ours.contains(&id));
@@ -151,6 +156,7 @@ impl Server {
             api: ApiState { chat, limits, service_token: assembly.service_token },
             management: assembly.management,
             gateway,
+            proxies,
             bus,
             drain,
             relay,
@@ -171,7 +177,7 @@ impl Server {
             identity.known_to_others(&self.servers).await;
         }
         let app = api::router(self.api.clone()).merge(gateway::connect_route(self.gateway.clone()));
-        self.tasks.spawn(gateway::serve_http(http, app, self.gateway.watch_open()));
+        self.tasks.spawn(gateway::serve_http(http, app, self.proxies.clone(), self.gateway.watch_open()));
         self.tasks.spawn(gateway::serve_tcp(tcp, self.gateway.clone()));
         let (gateway, bus, drain) = (self.gateway.clone(), self.bus.clone(), self.drain.clone());
         let phase = self.phase.subscribe();
@@ -276,7 +282,7 @@ pub async fn serve_management(management: Arc<Management>, wished: SocketAddr) -
     tokio::spawn(api::keep_metrics(management.metrics().clone()));
     // It stays open to the end: it tells how the end is coming along.
     let (open, always) = watch::channel(true);
-    let serve = gateway::serve_http(listener, api::management_router(management), always);
+    let serve = gateway::serve_http(listener, api::management_router(management), TrustedProxies::default(), always);
     tokio::spawn(async move {
         serve.await;
         drop(open);

@@ -18,7 +18,8 @@ use super::problem::Problem;
 /// After so many calls, addresses that have not knocked for a while are forgotten.
 const FORGET_EVERY: u32 = 4096;
 
-/// Limits of calls per address.
+/// Limits of calls per address. None by default.
+#[derive(Default)]
 pub struct AddressLimits {
     sign_ins: Option<Limit>,
     handshakes: Option<Limit>,
@@ -43,7 +44,7 @@ impl AddressLimits {
 
     /// No limits: for load tests.
     pub fn none() -> Self {
-        Self { sign_ins: None, handshakes: None }
+        Self::default()
     }
 
     /// Counts an account made or a sign-in.

@@ -2,8 +2,9 @@
 //! docs/configuration.md; the environment variable and the key of the file follow from the flag's name.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
@@ -17,7 +18,7 @@ use super::values::{
 };
 use crate::api::AddressLimits;
 use crate::chat::{self, Secret};
-use crate::gateway::{Order, SETTLE};
+use crate::gateway::{Admission, Bounds, Order, SETTLE, TrustedProxies};
 
 /// Settings that know what cannot be together.
 pub trait Settings: Args {
@@ -81,6 +82,14 @@ pub struct ListenSettings {
     /// Address of the TCP framing
     #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:8090")]
     pub tcp_listen: SocketAddr,
+    /// Networks of the proxies in front, as 10.0.0.0/8,192.168.1.7: they are believed about whom they speak for in
+    /// X-Forwarded-For, so that limits per address count clients and not proxies
+    #[arg(long, value_name = "NETWORK,…", default_value = "")]
+    pub trusted_proxies: TrustedProxies,
+    /// Trusted proxies begin each TCP connection with the PROXY protocol, version 1 or 2
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value = "false", default_missing_value = "true",
+          value_parser = boolean, action = ArgAction::Set)]
+    pub tcp_proxy_protocol: bool,
     /// Address of probes, metrics, status and drain; not for the public
     #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:9090")]
     pub management_listen: SocketAddr,
@@ -316,6 +325,23 @@ pub struct LimitSettings {
     /// Handshakes per address and minute; 0: no limit
     #[arg(long, value_name = "N", default_value_t = AddressLimits::HANDSHAKES)]
     pub handshakes_per_minute: u32,
+    /// Connections at once; more are sent to another server. 0: no limit but that of file descriptors
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub max_connections: u32,
+    /// Bytes that may wait for one connection: pushes above are dropped and replaced by one resync
+    #[arg(long, value_name = "BYTES", default_value_t = 1_048_576, value_parser = clap::value_parser!(u32).range(524_288..=67_108_864))]
+    pub queue_bytes: u32,
+    /// A reader that takes nothing for so long is closed, 2 … 300 seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(2..=300))]
+    pub stall_seconds: u16,
+}
+
+impl LimitSettings {
+    /// What one connection may take.
+    pub fn bounds(&self) -> Bounds {
+        let stall_ms = i64::from(self.stall_seconds) * 1000;
+        Bounds { queue_bytes: self.queue_bytes as usize, stall_ms, ..Bounds::DEFAULT }
+    }
 }
 
 /// How clients are moved off before the server stops.
@@ -395,6 +421,9 @@ impl Settings for ServeSettings {
         }
         found.extend(self.redis.config().err().map(|error| format!("redis-prefix, redis-ca-file: {error}")));
         found.extend(self.kafka.contradictions().into_iter().map(str::to_owned));
+        if self.listen.tcp_proxy_protocol && self.listen.trusted_proxies == TrustedProxies::default() {
+            found.push("tcp-proxy-protocol needs trusted-proxies: who else may say whom they speak for?".to_owned());
+        }
         if self.limits.frame_bytes < self.limits.content_bytes + FRAME_SLACK {
             found.push(format!(
                 "frame-bytes is {}, content-bytes is {}: a frame has to be at least {FRAME_SLACK} bytes larger",
@@ -412,6 +441,17 @@ impl Settings for MigrateSettings {
 }
 
 impl ServeSettings {
+    /// Who is let in.
+    pub fn admission(&self) -> Admission {
+        let Self { listen, limits, .. } = self;
+        Admission {
+            limits: Arc::new(AddressLimits::per_minute(limits.sign_ins_per_minute, limits.handshakes_per_minute)),
+            max_connections: NonZeroUsize::new(limits.max_connections as usize),
+            proxies: listen.trusted_proxies.clone(),
+            proxy_protocol: listen.tcp_proxy_protocol,
+        }
+    }
+
     /// The settings of the rules.
     pub fn chat(&self) -> chat::Settings {
         let Self { policy, limits, .. } = self;

@@ -1,6 +1,6 @@
 //! Accepting connections: HTTP with the upgrade to a WebSocket, and plain TCP.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +17,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::Gateway;
 use super::outbox::{Framing, Outbox};
+use super::peer::{self, TrustedProxies};
 use super::session;
 use super::tcp::TcpInput;
 use super::websocket::WebSocketInput;
+use super::{Admission, Gateway};
 use crate::api::{Problem, unknown_method};
 use crate::hub::Sink as _;
 
@@ -44,11 +45,11 @@ async fn connect(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     mut request: Request,
 ) -> Response {
-    if !gateway.is_open() {
-        let error = WireError::new(ErrorCode::Unavailable, "the server is leaving: connect again");
+    if let Some(why) = refusal(&gateway) {
+        let error = WireError::new(ErrorCode::Unavailable, format!("the server is {why}: connect again"));
         return Problem::new(WireError { retry_after_ms: Some(come_back_ms()), ..error }).into_response();
     }
-    if let Err(error) = gateway.limits.handshake(peer.ip()) {
+    if let Err(error) = gateway.admission.limits.handshake(peer.ip()) {
         return Problem::new(error).into_response();
     }
     let head = match tungstenite_request(&request) {
@@ -92,22 +93,36 @@ fn tungstenite_request(request: &Request) -> Result<axum::http::Request<()>, Wir
     head.body(()).map_err(|e| WireError::invalid_frame(None, e.to_string()))
 }
 
-/// When to try again, for one who is refused by a server that is leaving: by then a balancer sends it elsewhere.
+/// Why nobody new is let in, in the word that `goaway` has for it.
+fn refusal(gateway: &Gateway) -> Option<&'static str> {
+    if !gateway.is_open() {
+        Some("draining")
+    } else if gateway.is_full() {
+        Some("full")
+    } else {
+        None
+    }
+}
+
+/// When to try again, for one who is refused: by then a balancer may send it elsewhere.
 fn come_back_ms() -> u64 {
     rand::random_range(1_000..5_000)
 }
 
-/// Serves HTTP until the task is dropped. While `open` says no, a connection ends with the answer that is under way, so
+/// Serves HTTP until the task is dropped. Behind `proxies` a request comes from whom they say. While `open` says no, a connection ends with the answer that is under way, so
 /// that its next request finds another server.
-pub async fn serve_http(listener: TcpListener, app: Router, open: watch::Receiver<bool>) {
+pub async fn serve_http(listener: TcpListener, app: Router, proxies: TrustedProxies, open: watch::Receiver<bool>) {
+    let proxies = Arc::new(proxies);
     loop {
         let (stream, peer) = accept(&listener).await;
         let app = app.clone();
+        let proxies = proxies.clone();
         let mut open = open.clone();
         tokio::spawn(async move {
             let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                 let mut request = request.map(axum::body::Body::new);
-                request.extensions_mut().insert(ConnectInfo(peer));
+                let client = SocketAddr::new(proxies.client(peer.ip(), request.headers()), peer.port());
+                request.extensions_mut().insert(ConnectInfo(client));
                 app.clone().oneshot(request)
             });
             let was_open = *open.borrow();
@@ -144,25 +159,33 @@ pub async fn serve_http(listener: TcpListener, app: Router, open: watch::Receive
 pub async fn serve_tcp(listener: TcpListener, gateway: Arc<Gateway>) {
     loop {
         let (stream, peer) = accept(&listener).await;
-        let outbox = Outbox::new(stream, Framing::Tcp, gateway.bounds);
-        let gateway = gateway.clone();
-        let refused = if !gateway.is_open() {
-            let reason = "draining".to_owned();
-            outbox.send_away(GoAway { reason, reconnect_after_ms: come_back_ms() });
-            Some(CloseReason::GoingAway)
-        } else if gateway.limits.handshake(peer.ip()).is_ok() {
-            None
-        } else {
-            Some(CloseReason::TooManyRequests)
-        };
-        gateway.clone().tasks.spawn(async move {
-            if let Some(reason) = refused {
-                outbox.finish(reason, GOODBYE).await;
-            } else {
-                let input = TcpInput::new(outbox.clone());
-                session::run(gateway, outbox, input).await;
-            }
-        });
+        let refused = refusal(&gateway);
+        let task = converse(gateway.clone(), stream, peer.ip(), refused);
+        gateway.tasks.spawn(task);
+    }
+}
+
+/// One TCP connection from its first byte.
+async fn converse(gateway: Arc<Gateway>, mut stream: TcpStream, peer: IpAddr, refused: Option<&'static str>) {
+    let Admission { limits, proxies, proxy_protocol, .. } = &gateway.admission;
+    let mut client = peer;
+    if *proxy_protocol && proxies.contains(peer) {
+        match tokio::time::timeout(HEAD_TIMEOUT, peer::proxied(&mut stream)).await {
+            Ok(Ok(said)) => client = said.unwrap_or(peer),
+            // Without the header the proxy's whole traffic would count as one address: better to fail in the open.
+            Ok(Err(error)) => return tracing::warn!(%peer, %error, "a proxy does not speak the PROXY protocol"),
+            Err(_) => return tracing::warn!(%peer, "a proxy did not say whom it speaks for in time"),
+        }
+    }
+    let outbox = Outbox::new(stream, Framing::Tcp, gateway.bounds);
+    if let Some(why) = refused {
+        outbox.send_away(GoAway { reason: why.to_owned(), reconnect_after_ms: come_back_ms() });
+        outbox.finish(CloseReason::GoingAway, GOODBYE).await;
+    } else if limits.handshake(client).is_err() {
+        outbox.finish(CloseReason::TooManyRequests, GOODBYE).await;
+    } else {
+        let input = TcpInput::new(outbox.clone());
+        session::run(gateway, outbox, input).await;
     }
 }
 

@@ -4,6 +4,7 @@ mod drain;
 mod hello;
 mod listen;
 mod outbox;
+mod peer;
 mod policy;
 mod requests;
 mod session;
@@ -11,6 +12,7 @@ mod sweep;
 mod tcp;
 mod websocket;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,6 +25,7 @@ use tokio_util::task::TaskTracker;
 pub use drain::{Drain, Order, SETTLE};
 pub use listen::{connect_route, serve_http, serve_tcp};
 pub use outbox::Bounds;
+pub use peer::{NoNetwork, TrustedProxies};
 pub use sweep::sweep;
 
 use crate::api::AddressLimits;
@@ -36,11 +39,24 @@ pub struct Gateway {
     hubs: Vec<Arc<Hub>>,
     next: AtomicUsize,
     bounds: Bounds,
-    limits: Arc<AddressLimits>,
+    admission: Admission,
     /// Whether new connections are taken.
     open: watch::Sender<bool>,
     leaving: CancellationToken,
     tasks: TaskTracker,
+}
+
+/// Who is let in.
+#[derive(Clone, Default)]
+pub struct Admission {
+    /// How often one address may knock.
+    pub limits: Arc<AddressLimits>,
+    /// Connections at once, those before `hello` included; more are sent to another server.
+    pub max_connections: Option<NonZeroUsize>,
+    /// The proxies that are believed about whom they speak for.
+    pub proxies: TrustedProxies,
+    /// Whether trusted proxies begin a TCP connection with the PROXY protocol.
+    pub proxy_protocol: bool,
 }
 
 impl Bounds {
@@ -56,13 +72,13 @@ impl Bounds {
 
 impl Gateway {
     /// A gateway whose connections alternate between the hubs: one in production, two in `dev`.
-    pub fn new(chat: Arc<Chat>, hubs: Vec<Arc<Hub>>, bounds: Bounds, limits: Arc<AddressLimits>) -> Arc<Self> {
+    pub fn new(chat: Arc<Chat>, hubs: Vec<Arc<Hub>>, bounds: Bounds, admission: Admission) -> Arc<Self> {
         Arc::new(Self {
             chat,
             hubs,
             next: AtomicUsize::new(0),
             bounds,
-            limits,
+            admission,
             open: watch::Sender::new(true),
             leaving: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -91,6 +107,11 @@ impl Gateway {
     /// Takes no new connections until it is opened again; those there are stay.
     pub fn shut(&self) {
         self.open.send_if_modified(|open| std::mem::replace(open, false));
+    }
+
+    /// Whether there are as many connections as there may be.
+    fn is_full(&self) -> bool {
+        self.admission.max_connections.is_some_and(|most| self.tasks.len() >= most.get())
     }
 
     /// Whether new connections are taken.

@@ -217,6 +217,7 @@ pub(super) fn client(config: &KafkaConfig) -> ClientConfig {
         .set("reconnect.backoff.max.ms", "2000")
         // Tells when a topic was made anew under the same name, which librdkafka takes in silence. See `Context::log`.
         .set("debug", "metadata")
+        .set("log.thread.name", "false")
         .set_log_level(RDKafkaLogLevel::Debug);
     let protocol = match (&config.tls, &config.sasl) {
         (None, None) => "plaintext",

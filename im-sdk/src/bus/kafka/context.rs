@@ -46,6 +46,15 @@ impl Context {
         self.told.trouble.lock().as_ref().map(|trouble| trouble.reason.clone())
     }
 
+    /// Keeps why a connection fails. "All brokers are down" says nothing about it, what came before does; and that somebody
+    /// hangs up at once, as on the wrong kind of connection, stands in the log alone.
+    fn explain(&self, code: RDKafkaErrorCode, reason: &str) {
+        let mut trouble = self.told.trouble.lock();
+        if code != RDKafkaErrorCode::AllBrokersDown || trouble.is_none() {
+            *trouble = Some(Trouble { code, reason: reason.to_owned() });
+        }
+    }
+
     /// Whether the brokers were reached and will not have us, which no waiting changes.
     pub(super) fn is_refused(&self) -> bool {
         let trouble = self.told.trouble.lock();
@@ -99,6 +108,9 @@ impl ClientContext for Context {
         if says_made_anew(facility, line) {
             self.told.made_anew.store(true, Ordering::Release);
         }
+        if facility == "FAIL" {
+            self.explain(RDKafkaErrorCode::AllBrokersDown, line);
+        }
         // It retries by itself whatever it complains of here; what is lost in the end is told by results.
         match level {
             Emerg | Alert | Critical | Error => tracing::warn!(target: "librdkafka", facility, "{line}"),
@@ -120,11 +132,7 @@ impl ClientContext for Context {
         if code == RDKafkaErrorCode::Fatal {
             self.mark_broken();
         }
-        // "All brokers are down" says nothing about why; what came before does.
-        let mut trouble = self.told.trouble.lock();
-        if code != RDKafkaErrorCode::AllBrokersDown || trouble.is_none() {
-            *trouble = Some(Trouble { code, reason: reason.to_owned() });
-        }
+        self.explain(code, reason);
     }
 }
 

@@ -45,7 +45,7 @@ pub enum KafkaConnectError {
     #[error("Kafka settings: {0}")]
     Settings(String),
     /// Nobody answered.
-    #[error("Kafka at {brokers} does not answer: {reason}")]
+    #[error("Kafka at {brokers} does not answer (are host, port, TLS and SASL as the brokers have them?): {reason}")]
     Unreachable {
         /// Who was asked.
         brokers: String,

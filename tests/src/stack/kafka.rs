@@ -1,7 +1,7 @@
 //! Kafka: one node, broker and controller at once.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::Command;
@@ -27,6 +27,8 @@ pub struct Kafka {
     place: Place,
     programs: Programs,
     port: u16,
+    /// What may sign in, as the format tool takes it.
+    accounts: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -44,6 +46,18 @@ pub struct Entrance {
     pub advertise: SocketAddr,
 }
 
+/// The way in that takes TLS and a password only, by SCRAM.
+#[derive(Clone, Debug)]
+pub struct Guarded {
+    /// `host:port`, as clients want it.
+    pub brokers: String,
+    /// Whom clients have to trust: a PEM file.
+    pub ca: PathBuf,
+}
+
+/// Protects a file that lives as long as a test.
+const STORE_PASSWORD: &str = "changeit";
+
 impl Deref for Kafka {
     type Target = Daemon;
 
@@ -60,11 +74,39 @@ impl Kafka {
 
     /// Starts with further entrances.
     pub async fn start_with(place: &Place, entrances: &[Entrance]) -> Result<Self> {
-        let programs = Programs::find()?;
         let room = place.room("kafka")?;
+        let properties = properties(&room, room.port("broker")?, room.port("controller")?, entrances);
+        Self::launch(room, &properties, Vec::new()).await
+    }
+
+    /// Starts with an entrance for one user with a password, beside the one for everybody.
+    pub async fn start_guarded(place: &Place, user: &str, password: &str) -> Result<(Self, Guarded)> {
+        let room = place.room("kafka")?;
+        let (store, ca) = certificate(&room).await?;
+        let port = room.port("guarded")?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let entrance = Entrance { listen: address, advertise: address };
+        let plain = properties(&room, room.port("broker")?, room.port("controller")?, &[entrance]);
+        let properties = format!(
+            "{}\
+             sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512\n\
+             listener.name.entrance0.scram-sha-256.sasl.jaas.config={SCRAM} required;\n\
+             listener.name.entrance0.scram-sha-512.sasl.jaas.config={SCRAM} required;\n\
+             ssl.keystore.location={}\n\
+             ssl.keystore.password={STORE_PASSWORD}\n",
+            plain.replace("ENTRANCE0:PLAINTEXT", "ENTRANCE0:SASL_SSL"),
+            store.display(),
+        );
+        let accounts = ["SCRAM-SHA-256", "SCRAM-SHA-512"];
+        let accounts = accounts.map(|mechanism| format!("{mechanism}=[name={user},password={password}]"));
+        let kafka = Self::launch(room, &properties, accounts.to_vec()).await?;
+        Ok((kafka, Guarded { brokers: format!("localhost:{port}"), ca }))
+    }
+
+    async fn launch(room: Place, properties: &str, accounts: Vec<String>) -> Result<Self> {
+        let programs = Programs::find()?;
         let port = room.port("broker")?;
-        let controller = room.port("controller")?;
-        let properties = room.write("server.properties", &properties(&room, port, controller, entrances))?;
+        let properties = room.write("server.properties", properties)?;
         let command = {
             let (programs, properties) = (programs.clone(), properties.clone());
             move || {
@@ -81,7 +123,7 @@ impl Kafka {
             patience: PATIENCE,
             end: Signal::TERM,
         };
-        let kafka = Self { daemon: Daemon::new(&room, recipe), place: room, programs, port };
+        let kafka = Self { daemon: Daemon::new(&room, recipe), place: room, programs, port, accounts };
         kafka.format().await?;
         kafka.daemon.start().await?;
         Ok(kafka)
@@ -93,6 +135,9 @@ impl Kafka {
         }
         let mut format = self.programs.java("kafka.tools.StorageTool");
         format.args(["format", "--standalone", "-t", CLUSTER, "-c"]).arg(self.place.path().join("server.properties"));
+        for account in &self.accounts {
+            format.args(["--add-scram", account]);
+        }
         tokio::task::spawn_blocking(move || run(&format, None)).await?
     }
 
@@ -135,6 +180,26 @@ impl Programs {
         command.args(["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", &self.classes, class]);
         command
     }
+}
+
+const SCRAM: &str = "org.apache.kafka.common.security.scram.ScramLoginModule";
+
+/// A key with a certificate for this machine that it signed itself: as a store for the broker, as PEM for its clients.
+async fn certificate(room: &Place) -> Result<(PathBuf, PathBuf)> {
+    let (store, pem) = (room.path().join("broker.p12"), room.path().join("ca.pem"));
+    if pem.exists() {
+        return Ok((store, pem));
+    }
+    let keytool = || {
+        let mut keytool = Command::new("keytool");
+        keytool.args(["-storepass", STORE_PASSWORD, "-alias", "broker", "-keystore"]).arg(&store);
+        keytool
+    };
+    let (mut make, mut export) = (keytool(), keytool());
+    make.args(["-genkeypair", "-keyalg", "EC", "-dname", "CN=localhost", "-ext", "san=dns:localhost,ip:127.0.0.1"]);
+    export.args(["-exportcert", "-rfc", "-file"]).arg(&pem);
+    tokio::task::spawn_blocking(move || run(&make, None).and_then(|()| run(&export, None))).await??;
+    Ok((store, pem))
 }
 
 fn properties(room: &Place, port: u16, controller: u16, entrances: &[Entrance]) -> String {

@@ -15,7 +15,7 @@ mod server;
 
 pub use cluster::{Cluster, DATABASE, Links, Options};
 pub use daemon::Daemon;
-pub use kafka::{Entrance, Kafka};
+pub use kafka::{Entrance, Guarded, Kafka};
 pub use nginx::{Nginx, Upstream};
 pub use place::Place;
 pub use postgres::{Durability, Postgres};

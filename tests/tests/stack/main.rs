@@ -1,3 +1,4 @@
 //! Tests beside real components: `make test-stack`.
 
 mod components;
+mod kafka_bus;

@@ -46,7 +46,7 @@ test-e2e: rust-e2e browser-e2e ## The built server under real clients and a real
 test-stack: need-stack rust-build ## The contracts on real Redis, PostgreSQL and Kafka, and the quick faults
 	$(im_stack) run --redis --redis-cluster --kafka --postgres -- \
 	  $(cargo_test) --lib --bins --test it -- --ignored $(addprefix --skip ,$(measurements))
-	$(cargo_test) --test stack -- --ignored --skip $(long_faults)
+	$(cargo_test) --test stack -- --ignored --test-threads 2 --skip $(long_faults)
 
 .PHONY: test-stack-full
 test-stack-full: test-stack ## And the long table of faults

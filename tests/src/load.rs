@@ -1,7 +1,8 @@
 //! People who write to each other all the time while something breaks, and a history of it all.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,6 +50,12 @@ pub struct Load {
     readers: Vec<Reader>,
     acks: watch::Sender<usize>,
     stop: watch::Sender<bool>,
+}
+
+/// Says what a test has found out, also where the output of tests that pass is held back.
+pub fn report(line: &str) {
+    // Past `eprintln!`, which is what is held back. Nobody to read it is no failure.
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// One person's sending side.
@@ -124,6 +131,11 @@ impl Load {
         &self.people
     }
 
+    /// Messages acknowledged so far, in all.
+    pub fn acked(&self) -> usize {
+        *self.acks.borrow()
+    }
+
     /// Waits until so many messages are acknowledged in all.
     pub async fn until_acked(&self, messages: usize) {
         let mut acks = self.acks.subscribe();
@@ -180,7 +192,7 @@ impl Load {
         let seen = join_all(self.readers.iter().map(|reader| reader.reaches(&heads)));
         let outcome = tokio::time::timeout(CONVERGENCE.saturating_sub(begun.elapsed()), seen).await;
         assert!(outcome.is_ok(), "not everybody has everything after {CONVERGENCE:?}: {}", self.standing(&heads));
-        *self.acks.borrow()
+        self.acked()
     }
 
     /// Reads every conversation once more, each as one of its members from a fresh device on a stage, and checks the

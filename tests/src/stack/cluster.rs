@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use futures_util::future::try_join_all;
 use sqlx::postgres::PgConnection;
 
@@ -168,13 +168,15 @@ impl Cluster {
     pub async fn sql(&self) -> PgConnection {
         self.postgres.connect(DATABASE).await.expect("PostgreSQL runs")
     }
+}
 
-    /// What all servers have logged, for the words that explain a failure.
-    pub fn logs(&self) -> String {
-        let logs = self.servers.iter().map(|server| {
-            let log = std::fs::read_to_string(server.log()).with_context(|| server.log().display().to_string());
-            format!("---- {}\n{}", server.name(), log.unwrap_or_else(|error| format!("{error:#}")))
-        });
-        logs.collect::<Vec<_>>().join("\n")
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // The logs go with the folder, and are what explains a failure.
+        if std::thread::panicking() {
+            for server in &self.servers {
+                eprintln!("---- the end of {}'s log:\n{}", server.name(), server.tail());
+            }
+        }
     }
 }

@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// A process that does not end when it is asked is killed after this long.
 const STOP: Duration = Duration::from_secs(30);
 /// How much of a log goes into an error.
-const TAIL: usize = 2_000;
+const TAIL: usize = 4_000;
 
 /// How a process is started, known to be ready, and asked to end.
 pub(super) struct Recipe {
@@ -205,7 +205,8 @@ impl Daemon {
         read().unwrap_or_default()
     }
 
-    fn tail(&self) -> String {
+    /// The end of it, enough to explain a failure.
+    pub fn tail(&self) -> String {
         let said = self.said();
         let from = said.len().saturating_sub(TAIL);
         said[said.ceil_char_boundary(from)..].to_owned()

@@ -2,3 +2,4 @@
 
 mod components;
 mod kafka_bus;
+mod faults;

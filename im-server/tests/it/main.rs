@@ -1,5 +1,6 @@
 //! Tests of the server's parts against their contracts.
 
 mod api;
+mod cluster;
 mod settings;
 mod store;

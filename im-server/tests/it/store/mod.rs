@@ -42,4 +42,4 @@ mod social;
 mod sqlite_only;
 mod sqlite_plans;
 mod unread;
-mod world;
+pub(crate) mod world;

@@ -13,6 +13,12 @@ pub struct Wanted {
     pub large_mentions_only: bool,
 }
 
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { delay_ms: 5_000, large_mentions_only: true }
+    }
+}
+
 impl Wanted {
     /// The work of a new message; `None` if nobody can want a push of it.
     pub fn message(self, committed: &CommittedMessage) -> Option<NewWork> {

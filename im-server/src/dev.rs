@@ -16,7 +16,7 @@ use im_sdk::registry::MemoryRegistry;
 
 use crate::api::{AddressLimits, Management};
 use crate::chat::{Chat, Registrar, Secret, Settings};
-use crate::config::LogSettings;
+use crate::config::{LogSettings, PushSettings};
 use crate::gateway::{Admission, Bounds, Order};
 use crate::identity::LEASE_TTL;
 use crate::server::{Assembly, Server, serve_management};
@@ -66,6 +66,9 @@ pub struct DevOptions {
     /// No limits per user and per address, for load tests
     #[arg(long)]
     pub no_limits: bool,
+    /// Who is told of what found nobody connected
+    #[command(flatten)]
+    pub push: PushSettings,
     /// What to log
     #[command(flatten)]
     pub log: LogSettings,
@@ -76,6 +79,9 @@ pub async fn start(
     options: &DevOptions,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
 ) -> anyhow::Result<(Server, Addresses, DataLock)> {
+    if let Some(wrong) = options.push.contradiction() {
+        bail!("{wrong}");
+    }
     let data = &options.data;
     std::fs::create_dir_all(data).with_context(|| format!("the data folder {} cannot be made", data.display()))?;
     let lock = DataLock::take(data)?;
@@ -107,6 +113,7 @@ pub async fn start(
         admission: Admission { limits: Arc::new(address_limits), ..Admission::default() },
         bounds: Bounds::DEFAULT,
         drain_notice: Duration::ZERO,
+        push: options.push.config(),
         management,
     })
     .await?;

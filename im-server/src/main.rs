@@ -6,6 +6,7 @@ use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser};
 use im_server::config::{self, LogSettings, MigrateSettings, Problems, ServeSettings};
 use im_server::dev::{self, DevOptions};
 use im_server::gateway::Order;
+use im_server::push_command::{self, PushCommand};
 use im_server::server::Server;
 use im_server::startup::WrongSettings;
 use im_server::{serve, telemetry};
@@ -26,6 +27,7 @@ enum Command {
     Dev(DevOptions),
     Serve(Box<ServeSettings>),
     Migrate(MigrateSettings),
+    Push(PushCommand),
 }
 
 /// What ends the process after a mistake in the settings, as after one on the command line.
@@ -62,11 +64,13 @@ fn command() -> Result<Command, Problems> {
             "One server of a cluster; brings the database up to date first",
         ))
         .subcommand(config::command::<MigrateSettings>("migrate", "Bring the database to this version, and end"))
+        .subcommand(push_command::command())
         .get_matches();
     let (name, matches) = matches.subcommand().expect("a subcommand is required");
     Ok(match name {
         "serve" => Command::Serve(Box::new(config::resolve(matches)?)),
         "migrate" => Command::Migrate(config::resolve(matches)?),
+        "push" => Command::Push(PushCommand::of(matches)?),
         _ => Command::Dev(DevOptions::from_arg_matches(matches).unwrap_or_else(|error| error.exit())),
     })
 }
@@ -77,6 +81,7 @@ impl Command {
             Self::Dev(options) => &options.log,
             Self::Serve(settings) => &settings.log,
             Self::Migrate(settings) => &settings.log,
+            Self::Push(command) => &command.settings.log,
         }
     }
 }
@@ -119,6 +124,10 @@ async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Migrate(settings) => tokio::select! {
             migrated = serve::migrate(&settings) => migrated,
+            () = stop.asked() => Ok(()),
+        },
+        Command::Push(command) => tokio::select! {
+            said = command.run() => Ok(print!("{}", said?)),
             () = stop.asked() => Ok(()),
         },
     }

@@ -65,6 +65,7 @@ pub async fn start(settings: &ServeSettings, metrics: PrometheusHandle) -> anyho
         admission: settings.admission(),
         bounds: settings.limits.bounds(),
         drain_notice: settings.drain.notice(),
+        push: settings.push.config(),
         management,
     })
     .await?;

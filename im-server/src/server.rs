@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{self, ApiState, DrainRequest, Managed, Management, Phase, Status};
 use crate::chat::{Chat, Parts, Passwords, Secret, Settings, Tokens};
+use crate::delivery::push::{Push, PushConfig};
 use crate::delivery::{self, Ended, Relay, RelayConfig, RelayParts};
 use crate::gateway::{self, Admission, Bounds, Drain, Gateway, Order, TrustedProxies};
 use crate::hub::Hub;
@@ -50,6 +51,8 @@ pub struct Assembly {
     pub bounds: Bounds,
     /// How long a server that drains still takes new connections, until balancers know.
     pub drain_notice: Duration,
+    /// How those are told who are not connected; `None`: not at all.
+    pub push: Option<PushConfig>,
     /// The management port; it listens already.
     pub management: Arc<Management>,
 }
@@ -128,8 +131,14 @@ impl Server {
             registry: registry.clone(),
             may_judge: Arc::new(move || judge.may_judge()),
         };
-        let relay = Relay::start(parts, RelayConfig::default(), queue, &mut tasks);
+        let push = assembly.push;
+        let config = RelayConfig { push: push.as_ref().map(|push| push.wanted), ..RelayConfig::default() };
+        let relay = Relay::start(parts, config, queue, &mut tasks);
         let table = router.clone();
+        if let Some(config) = push {
+            let push = Push::new(store.clone(), registry.clone(), router.clone(), config)?;
+            push.start(holder, identities[0].deaths(), &mut tasks);
+        }
         let (chat, background) = Chat::new(Parts {
             store,
             registry,

@@ -3,11 +3,13 @@
 
 mod describe;
 mod file;
+mod push;
 mod resolve;
 mod settings;
 mod values;
 
 pub use describe::markdown;
+pub use push::PushSettings;
 pub use resolve::{Problems, command, resolve, with_variables};
 pub use settings::{
     DatabaseSettings, DrainSettings, KafkaSettings, LimitSettings, ListenSettings, LogFormat, LogSettings,

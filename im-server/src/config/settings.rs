@@ -13,6 +13,7 @@ use im_protocol::limits::Limits;
 use im_sdk::bus::kafka::{KafkaConfig, NewTopics, Password, Sasl, SaslMechanism, Tls};
 use im_sdk::registry::redis::{RedisConfig, RedisUrlError};
 
+use super::push::PushSettings;
 use super::values::{
     DatabaseUrl, boolean, brokers, log_filter, password, readable_file, server_id, signing_secret, token, topic_prefix,
 };
@@ -50,6 +51,9 @@ pub struct ServeSettings {
     /// How much of everything.
     #[command(flatten)]
     pub limits: LimitSettings,
+    /// Who is told of what found nobody connected.
+    #[command(flatten)]
+    pub push: PushSettings,
     /// How it stops.
     #[command(flatten)]
     pub drain: DrainSettings,
@@ -401,7 +405,7 @@ const FRAME_SLACK: u32 = 1_024;
 
 impl Settings for ServeSettings {
     fn contradictions(&self) -> Vec<String> {
-        let mut found = Vec::new();
+        let mut found = Vec::from_iter(self.push.contradiction());
         let (database, redis, kafka) = (&self.database.database_url, &self.redis.redis_url, &self.kafka.kafka_brokers);
         match (database, redis, kafka) {
             (DatabaseUrl::Sqlite(_), Some(_), _) | (DatabaseUrl::Sqlite(_), _, Some(_)) => found.push(

@@ -5,6 +5,7 @@
 //! are claimed for a while, so that those of a worker that died are taken over.
 
 mod attempt;
+mod deaths;
 mod decide;
 mod deliver;
 mod look;
@@ -20,6 +21,7 @@ use im_protocol::{TimeMs, UserId};
 use im_sdk::registry::Registry;
 use im_sdk::router::Router;
 use tokio::sync::Notify;
+use tokio::sync::broadcast::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -28,7 +30,8 @@ pub use wanted::Wanted;
 pub use webhook::{WebhookError, WebhookSecret, WebhookUrl};
 
 use crate::chat::now_ms;
-use crate::store::Store;
+use crate::identity::Death;
+use crate::store::{Holder, Store};
 use presence::{Presence, presences};
 use webhook::{ATTEMPT_TIMEOUT, Webhook};
 
@@ -97,8 +100,9 @@ impl Push {
         Ok(Arc::new(Self { store, registry, router, config, webhook, jobs: Notify::new() }))
     }
 
-    /// Starts the tasks; they end with the set.
-    pub fn start(self: Arc<Self>, tasks: &mut JoinSet<()>) {
+    /// Starts the tasks; they end with the set. `own` is the server id of this process, `deaths` are the epochs that end.
+    pub fn start(self: Arc<Self>, own: Holder, deaths: Receiver<Death>, tasks: &mut JoinSet<()>) {
+        tasks.spawn(self.clone().mourn(own, deaths));
         tasks.spawn(self.clone().keep_looking());
         for _ in 0..DELIVERING {
             tasks.spawn(self.clone().keep_delivering());

@@ -179,7 +179,7 @@ pub struct DeadLetter {
     pub time: TimeMs,
 }
 
-/// How much there is.
+/// How much there is; counted no further than 100,000 of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PushTotals {
     /// Work and jobs that are not over.
@@ -229,7 +229,7 @@ pub trait Pushes {
     /// Dead letters, newest first.
     async fn dead_letters(&self, limit: u32) -> Result<Vec<DeadLetter>>;
 
-    /// Makes dead letters, that of `id` or all, jobs again, due at `now`. How many there were.
+    /// Makes dead letters, that of `id` or all up to `now`, jobs again, due at `now`. How many there were.
     async fn replay_dead_letters(&self, id: Option<&str>, now: TimeMs) -> Result<u64>;
 }
 
@@ -258,6 +258,51 @@ impl Pending {
             JobOutcome::Over | JobOutcome::Dead { .. } => {
                 Fate::Left { due: now, count: self.count.saturating_sub(job.notice.count).max(1), attempts: 0 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_notice() -> impl Strategy<Value = Notice> {
+        (1_u64..20, 1_u32..5, any::<bool>()).prop_map(|(seq, count, mentioned)| Notice { seq, count, mentioned })
+    }
+
+    proptest! {
+        #[test]
+        fn merging_never_goes_back_and_counts_nothing_twice(pending in any_notice(), newer in any_notice()) {
+            let merged = pending.merged(newer);
+            prop_assert_eq!(merged.seq, pending.seq.max(newer.seq));
+            prop_assert_eq!(merged.merged(newer), merged, "what is looked at twice counts once");
+            let expected = if newer.seq > pending.seq { pending.count + newer.count } else { pending.count };
+            prop_assert_eq!(merged.count, expected);
+        }
+
+        #[test]
+        fn what_was_merged_in_meanwhile_outlives_what_became_of_the_job(
+            sent in any_notice(), newer in any_notice(), attempts in 0_u32..9, failed: bool,
+        ) {
+            let key = JobKey {
+                user: UserId::parse("bob").unwrap(),
+                device: None,
+                conversation: ConversationId::parse("g:tea").unwrap(),
+            };
+            let job = Job { key, notice: sent, attempts, claims: 1 };
+            let now = sent.merged(newer);
+            let pending = Pending { seq: now.seq, count: now.count };
+            let over = pending.after(&job, &JobOutcome::Over, 7);
+            if newer.seq > sent.seq {
+                prop_assert_eq!(over, Fate::Left { due: 7, count: newer.count, attempts: 0 });
+            } else {
+                prop_assert_eq!(over, Fate::Over);
+            }
+            let again = pending.after(&job, &JobOutcome::Again { due: 9, failed }, 7);
+            let attempts = attempts + u32::from(failed);
+            prop_assert_eq!(again, Fate::Left { due: 9, count: now.count, attempts });
         }
     }
 }

@@ -2,5 +2,6 @@
 
 mod api;
 mod cluster;
+mod push;
 mod settings;
 mod store;

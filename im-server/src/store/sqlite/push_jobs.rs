@@ -194,7 +194,7 @@ impl Pushes for SqliteStore {
     }
 
     async fn dead_letters(&self, limit: u32) -> Result<Vec<DeadLetter>> {
-        let rows = sqlx::query("select * from push_dead_letters order by time desc, id desc limit ?1")
+        let rows = sqlx::query("select * from push_dead_letters where time > 0 order by time desc, id desc limit ?1")
             .bind(limit)
             .fetch_all(&self.readers)
             .await?;
@@ -213,17 +213,51 @@ impl Pushes for SqliteStore {
     }
 
     async fn replay_dead_letters(&self, id: Option<&str>, now: TimeMs) -> Result<u64> {
+        let Some(id) = id else { return self.replay_all(now).await };
         let mut write = self.write().await?;
         let rows = sqlx::query(
-            "delete from push_dead_letters where ?1 is null or id = ?1
-             returning user, device, conversation, seq, count, mentioned",
+            "delete from push_dead_letters where id = ?1 returning user, device, conversation, seq, count, mentioned",
         )
         .bind(id)
         .fetch_all(write.on())
         .await?;
-        let jobs = rows.iter().map(|row| Ok((key(row)?, notice(row)?))).collect::<Result<Vec<_>>>()?;
-        merge(&mut write, &jobs, now).await?;
+        let count = replay(&mut write, &rows, now).await?;
         write.commit().await?;
-        Ok(jobs.len() as u64)
+        Ok(count)
+    }
+}
+
+/// Dead letters made jobs again in one transaction.
+const REPLAYED: u32 = 1_000;
+
+/// Makes the rows of dead letters jobs again, older ones first, so that they are merged like those that come anew.
+async fn replay(write: &mut Write, rows: &[SqliteRow], now: TimeMs) -> Result<u64> {
+    let mut jobs = rows.iter().map(|row| Ok((key(row)?, notice(row)?))).collect::<Result<Vec<_>>>()?;
+    jobs.sort_by_key(|(_, notice)| notice.seq);
+    merge(write, &jobs, now).await?;
+    Ok(jobs.len() as u64)
+}
+
+impl SqliteStore {
+    async fn replay_all(&self, now: TimeMs) -> Result<u64> {
+        let mut count = 0;
+        loop {
+            let mut write = self.write().await?;
+            // Those that die again meanwhile are not taken a second time.
+            let rows = sqlx::query(
+                "delete from push_dead_letters
+                 where id in (select id from push_dead_letters where time <= ?1 order by time, id limit ?2)
+                 returning user, device, conversation, seq, count, mentioned",
+            )
+            .bind(now)
+            .bind(REPLAYED)
+            .fetch_all(write.on())
+            .await?;
+            count += replay(&mut write, &rows, now).await?;
+            write.commit().await?;
+            if rows.len() < REPLAYED as usize {
+                return Ok(count);
+            }
+        }
     }
 }

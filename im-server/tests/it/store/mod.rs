@@ -27,13 +27,14 @@ macro_rules! contract {
 mod accounts;
 mod commit;
 mod conversations;
-mod fresh;
+pub(crate) mod fresh;
 mod groups;
 mod large;
 mod members;
 mod messages;
 mod model;
 mod outbox;
+mod push;
 mod recall;
 mod refusals;
 mod servers;

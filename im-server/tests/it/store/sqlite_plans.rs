@@ -7,8 +7,9 @@ use im_protocol::server::RemovedReason;
 use im_protocol::{ConversationId, DeviceId, Seq, ServerId, Terminal, UserId};
 use im_server::store::sqlite::SqliteStore;
 use im_server::store::{
-    Arriving, FriendRequest, GroupEffects, Holder, NewJoinRequest, NewSession, OutboxId, Preferences, ProfileChange,
-    ReadPosition, Report, Role, Session, SessionId, Slice, Stamp,
+    Arriving, Asked, FriendRequest, GroupEffects, Holder, JobKey, JobOutcome, NewJoinRequest, NewSession, NewWork,
+    Notice, OutboxId, Preferences, ProfileChange, PushItem, ReadPosition, Report, Rest, Role, Session, SessionId,
+    Settled, Slice, Stamp,
 };
 use parking_lot::Mutex;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
@@ -77,6 +78,7 @@ async fn use_everything(store: &Db) {
         conversations(store, conversation, &alice).await;
     }
     servers_and_outbox(store).await;
+    push(store, &tea, &chat, [&alice, &bob]).await;
     dissolve(store, &tea, &alice).await;
 }
 
@@ -90,6 +92,28 @@ async fn servers_and_outbox(store: &Db) {
     store.waiting(holder, OutboxId(0), NOW + 1, 10).await.unwrap();
     store.forget(&[rows[0].id], &[]).await.unwrap();
     store.release(holder).await.unwrap();
+}
+
+async fn push(store: &Db, tea: &ConversationId, chat: &ConversationId, [alice, bob]: [&UserId; 2]) {
+    let work = |due| NewWork { item: PushItem::Message(tea.clone(), 1), time: NOW, due };
+    store.add_push_work(&[work(NOW)]).await.unwrap();
+    let key = JobKey { user: bob.clone(), device: None, conversation: tea.clone() };
+    let jobs = [(key, Notice { seq: 1, count: 1, mentioned: false })];
+    let claimed = store.claim_push_work(NOW, NOW, 10).await.unwrap().remove(0);
+    let rest = Some(Rest { cursor: None, due: NOW });
+    store.settle_push_work(&[Settled { work: claimed, rest }], &jobs, &[work(NOW)], NOW).await.unwrap();
+    let among = Some(vec![alice.clone(), bob.clone()]);
+    let named = Asked { conversation: chat.clone(), among, after: None };
+    let all = Asked { conversation: tea.clone(), among: None, after: Some(alice.clone()) };
+    store.push_candidates(&[named, all], 10).await.unwrap();
+    store.push_devices(std::slice::from_ref(alice), NOW).await.unwrap();
+    store.badges(std::slice::from_ref(bob)).await.unwrap();
+    let job = store.claim_push_jobs(NOW, NOW, 10).await.unwrap().remove(0);
+    let dead = JobOutcome::Dead { id: "x".to_owned(), reason: String::new() };
+    store.settle_push_jobs(&[(job, dead)], NOW).await.unwrap();
+    store.dead_letters(10).await.unwrap();
+    store.replay_dead_letters(Some("x"), NOW).await.unwrap();
+    store.replay_dead_letters(None, NOW).await.unwrap();
 }
 
 async fn accounts_and_sessions(store: &Db, alice: &UserId) {

@@ -326,7 +326,7 @@ mod tests {
         assert_eq!(still(Some(&row), Some(&hi), &Presence::default(), &phones), Verdict::Unknown);
         assert_eq!(still(Some(&row), None, &offline(), &phones), Verdict::Skip(Skip::Gone));
         assert_eq!(still(None, Some(&hi), &offline(), &phones), Verdict::Skip(Skip::Gone));
-        let recalled = Message { recalled: true, ..hi };
+        let recalled = Message { recalled: true, ..message(5, "alice") };
         assert_eq!(still(Some(&row), Some(&recalled), &offline(), &phones), Verdict::Skip(Skip::Gone));
     }
 

@@ -15,6 +15,9 @@ use crate::store::{
     Asked, Candidate, DeadLetter, Job, JobKey, JobOutcome, NewWork, Notice, PushTotals, Pushes, Result, Settled, Work,
 };
 
+/// Dead letters made jobs again in one transaction.
+const REPLAYED: u16 = 1_000;
+
 /// Keys as arrays of users, devices and conversations: an empty device stands for none.
 #[derive(Default)]
 struct Keys<'a> {
@@ -269,18 +272,32 @@ impl Pushes for PostgresStore {
     }
 
     async fn replay_dead_letters(&self, id: Option<&str>, now: TimeMs) -> Result<u64> {
-        let replayed = transact!(self, "replay_dead_letters", |write| {
-            let rows = sqlx::query(
-                "delete from push_dead_letters where $1::text is null or id = $1
-                 returning user_id, device, conversation, seq, count, mentioned",
-            )
-            .bind(id)
-            .fetch_all(write.on())
-            .await?;
-            let jobs = rows.iter().map(|row| Ok((key(row)?, notice(row)?))).collect::<error::Result<Vec<_>>>()?;
-            merge(&mut write, &jobs, now).await?;
-            jobs.len() as u64
-        });
-        Ok(replayed)
+        let mut count = 0;
+        loop {
+            // Those that die again meanwhile are not taken a second time.
+            let replayed = transact!(self, "replay_dead_letters", |write| {
+                let rows = sqlx::query(
+                    "delete from push_dead_letters where id in (
+                         select id from push_dead_letters where ($1::text is null or id = $1) and time <= $2
+                         order by time, id limit $3 for update skip locked)
+                     returning user_id, device, conversation, seq, count, mentioned",
+                )
+                .bind(id)
+                .bind(now)
+                .bind(i64::from(REPLAYED))
+                .fetch_all(write.on())
+                .await?;
+                let jobs = rows.iter().map(|row| Ok((key(row)?, notice(row)?)));
+                let mut jobs = jobs.collect::<error::Result<Vec<_>>>()?;
+                // Older ones first, so that they are merged like those that come anew.
+                jobs.sort_by_key(|(_, notice)| notice.seq);
+                merge(&mut write, &jobs, now).await?;
+                jobs.len()
+            });
+            count += replayed as u64;
+            if replayed < usize::from(REPLAYED) {
+                return Ok(count);
+            }
+        }
     }
 }

@@ -110,7 +110,8 @@ async fn who_does_not_want_to_be_disturbed_is_told_of_mentions_by_name_only() {
     scene.commit(message).await;
     scene.turn(DUE).await;
     let taken = scene.receiver.taken();
-    let mentioned: Vec<_> = taken.iter().map(|told| (told.body["user"].clone(), told.body["mentioned"].clone())).collect();
+    let mentioned: Vec<_> =
+        taken.iter().map(|told| (told.body["user"].clone(), told.body["mentioned"].clone())).collect();
     assert!(mentioned.contains(&(json!("bob"), json!(true))), "{mentioned:?}");
     assert!(mentioned.contains(&(json!("carol"), json!(false))), "{mentioned:?}");
 }

@@ -8,9 +8,7 @@ use im_sdk::bus::MemoryBus;
 use im_sdk::registry::{Marker, MemoryRegistry, Registry, Route, Server};
 use im_sdk::router::Router;
 use im_server::delivery::push::{Attempts, Push, PushConfig, Wanted};
-use im_server::store::{
-    Accounts, NewMessage, NewSession, NewWork, PushItem, ReadPosition, Session, SessionId,
-};
+use im_server::store::{Accounts, NewMessage, NewSession, NewWork, PushItem, ReadPosition, Session, SessionId};
 use parking_lot::Mutex;
 
 use super::receiver::Receiver;

@@ -3,6 +3,8 @@
 -- Every statement of a plpgsql function sees what was committed before that statement (READ COMMITTED): so what is looked
 -- up after the locks is what the locks waited for.
 --
+-- What is joined by a lateral query with a limit is looked up row by row, whatever the planner believes of the sizes.
+--
 -- Places count from 1. Arguments whose names begin with c_ are one per conversation (each once, sorted by byte), with s_
 -- one per sender in a conversation, with i_ one per message in the order of the batch. What comes back:
 --   outcomes: 0 committed, as seq numbers[n]; 1 known from before, and stands among the k_ arrays; 2 the same id as
@@ -100,6 +102,7 @@ begin
         select * from messages
         where conversation = c_id[s_conversation[e.place]] and sender = s_sender[e.place]
             and client_message_id = e.client_message_id
+        limit 1
     ) m;
     for m in 1 .. coalesce(cardinality(k_place), 0) loop
         i_known[k_place[m]] := m;
@@ -113,8 +116,8 @@ begin
            array_agg(coalesce(g.muted, false) order by e.n), array_agg(coalesce(g.dissolved, false) order by e.n)
     into c_there, c_head, c_badge_count, c_time, c_rev, c_incarnation, c_members_version, c_large, c_muted, c_dissolved
     from unnest(c_id) with ordinality e (id, n)
-    left join conversations f on f.id = e.id
-    left join chat_groups g on g.conversation = f.id;
+    left join lateral (select * from conversations where id = e.id limit 1) f on true
+    left join lateral (select * from chat_groups where conversation = e.id limit 1) g on true;
 
     select array_agg(p.role order by e.n), array_agg(coalesce(p.muted_until, 0) order by e.n),
            array_agg(coalesce(o.own_count, 0) order by e.n),
@@ -130,7 +133,10 @@ begin
                 where user_id = e.peer and removed is null and not hidden) else 0 end order by e.n)
     into s_role, s_muted_until, s_own_count, s_ends_exist, s_blocked, s_friends, s_conversations, s_peer_conversations
     from unnest(s_conversation, s_sender, s_peer) with ordinality e (c, sender, peer, n)
-    left join stints p on p.conversation = c_id[e.c] and p.user_id = e.sender and p.left_seq is null
+    left join lateral (
+        select role, muted_until from stints
+        where conversation = c_id[e.c] and user_id = e.sender and left_seq is null limit 1
+    ) p on true
     left join lateral (
         select own_count from messages where conversation = c_id[e.c] and sender = e.sender order by seq desc limit 1
     ) o on true;

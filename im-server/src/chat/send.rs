@@ -73,7 +73,7 @@ impl Chat {
     /// caller are committed in the order of the calls, if each call is awaited before the next.
     pub async fn submit(&self, caller: &Caller, send: Send, inside: Inside, answer: Answer) {
         match self.check(caller, send, inside).await {
-            Ok(Checked::Message(message)) => self.committer.submit(Job { message: *message, answer }).await,
+            Ok(Checked::Message(message)) => self.committer.submit(Job::new(*message, answer)).await,
             Ok(Checked::Known(sent)) => answer(Ok(sent)),
             Err(error) => answer(Err(error)),
         }

@@ -67,6 +67,7 @@ impl PostgresConfig {
                     set_config('enable_seqscan', 'off', false),
                     set_config('enable_hashjoin', 'off', false),
                     set_config('enable_mergejoin', 'off', false),
+                    set_config('enable_material', 'off', false),
                     set_config('plan_cache_mode', 'force_generic_plan', false),
                     set_config('jit', 'off', false)",
         )

@@ -283,8 +283,8 @@ impl Conversations for PostgresStore {
         let rows = call!(self, "readers", |on| sqlx::query(
             "select uc.user_id, uc.read_seq, uc.delivered_seq
              from user_conversations uc
-             join stints s on s.conversation = uc.conversation and s.user_id = uc.user_id and s.left_seq is null
              where uc.conversation = $1 and uc.read_seq >= $2 and uc.user_id <> $3 and uc.user_id > $4
+                 and (select true from stints where conversation = $1 and user_id = uc.user_id and left_seq is null)
              order by uc.user_id limit $5",
         )
         .bind(conversation.as_str())
@@ -300,8 +300,8 @@ impl Conversations for PostgresStore {
         let count: i64 = call!(self, "count_readers", |on| sqlx::query_scalar(
             "select count(*)
              from user_conversations uc
-             join stints s on s.conversation = uc.conversation and s.user_id = uc.user_id and s.left_seq is null
-             where uc.conversation = $1 and uc.read_seq >= $2 and uc.user_id <> $3",
+             where uc.conversation = $1 and uc.read_seq >= $2 and uc.user_id <> $3
+                 and (select true from stints where conversation = $1 and user_id = uc.user_id and left_seq is null)",
         )
         .bind(conversation.as_str())
         .bind(int(seq))

@@ -81,9 +81,11 @@ impl Outbox for PostgresStore {
         let (server, epoch) = columns(Some(holder));
         let rows = call!(self, "take_over", |on| sqlx::query(
             "with taken as (
-                 select o.id from servers s join outbox o on o.server = s.id
-                     and o.epoch < s.epoch + (s.expires <= im_clock_v1())::int
-                 order by o.id limit $3 for update of o skip locked)
+                 select o.id from servers s cross join lateral (
+                     select id from outbox
+                     where server = s.id and epoch < s.epoch + (s.expires <= im_clock_v1())::int
+                     order by epoch, id limit $3 for update skip locked) o
+                 order by o.id limit $3)
              update outbox o set server = $1, epoch = $2 from taken where o.id = taken.id
              returning o.id, o.time, o.items",
         )

@@ -64,7 +64,7 @@ fn statements() -> Statements {
 }
 
 /// Calls everything the store can do.
-async fn use_everything(store: &Db) {
+pub(super) async fn use_everything(store: &Db) {
     let [alice, bob, carol] = people(store, ["alice", "bob", "carol"]).await;
     accounts_and_sessions(store, &alice).await;
     friends(store, &alice, &bob).await;

@@ -28,7 +28,7 @@ fn address(options: &PgConnectOptions) -> String {
 /// What a failed attempt to connect means.
 fn refused(options: &PgConnectOptions, error: sqlx::Error) -> OpenError {
     let address = address(options);
-    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default().into_owned();
     let fault = Fault::from(error);
     match code.as_str() {
         // invalid_authorization_specification, invalid_password
@@ -47,13 +47,11 @@ fn refused(options: &PgConnectOptions, error: sqlx::Error) -> OpenError {
 /// A connection of its own, with nothing set.
 pub(super) async fn connect(config: &PostgresConfig) -> Result<PgConnection, OpenError> {
     let options = config.options()?;
-    match tokio::time::timeout(config.acquire_timeout, options.connect()).await {
-        Ok(connected) => connected.map_err(|error| refused(&options, error)),
-        Err(_) => {
-            let reason = format!("no answer within {} s", config.acquire_timeout.as_secs());
-            Err(OpenError::Unreachable { address: address(&options), reason })
-        }
+    if let Ok(connected) = tokio::time::timeout(config.acquire_timeout, options.connect()).await {
+        return connected.map_err(|error| refused(&options, error));
     }
+    let reason = format!("no answer within {} s", config.acquire_timeout.as_secs());
+    Err(OpenError::Unreachable { address: address(&options), reason })
 }
 
 fn store_error(error: sqlx::Error) -> OpenError {

@@ -158,20 +158,17 @@ impl PostgresStore {
         let (mut groups, mut group_ids, mut afters) = (Vec::new(), Vec::new(), Vec::new());
         let (mut named, mut named_ids, mut users, mut present) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (at, Asked { conversation, among, after }) in asked.iter().enumerate() {
-            match among {
-                Some(among) => {
-                    for user in among {
-                        named.push(place(at));
-                        named_ids.push(conversation.as_str());
-                        users.push(user.as_str());
-                        present.push(conversation.kind() == ConversationKind::Group);
-                    }
+            if let Some(among) = among {
+                for user in among {
+                    named.push(place(at));
+                    named_ids.push(conversation.as_str());
+                    users.push(user.as_str());
+                    present.push(conversation.kind() == ConversationKind::Group);
                 }
-                None => {
-                    groups.push(place(at));
-                    group_ids.push(conversation.as_str());
-                    afters.push(after.as_ref().map_or("", UserId::as_str));
-                }
+            } else {
+                groups.push(place(at));
+                group_ids.push(conversation.as_str());
+                afters.push(after.as_ref().map_or("", UserId::as_str));
             }
         }
         let mut rows = Vec::new();

@@ -46,13 +46,11 @@ impl Lease {
         &mut self,
         outcome: std::result::Result<std::result::Result<T, E>, Elapsed>,
     ) -> Result<T> {
-        match outcome {
-            Ok(outcome) => outcome.map_err(Into::into),
-            Err(_) => {
-                self.connection.close_on_drop();
-                Err(Fault::unavailable(format!("no answer to {:?}", self.operation)))
-            }
+        if let Ok(outcome) = outcome {
+            return outcome.map_err(Into::into);
         }
+        self.connection.close_on_drop();
+        Err(Fault::unavailable(format!("no answer to {:?}", self.operation)))
     }
 }
 

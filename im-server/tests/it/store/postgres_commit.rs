@@ -143,7 +143,7 @@ async fn sends_update_conversations_in_place() {
             before = (updates, hot);
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), in_place).await.expect("more than 95 % of the updates are HOT");
+    tokio::time::timeout(Duration::from_mins(1), in_place).await.expect("more than 95 % of the updates are HOT");
     drop(store);
     let indexed: i64 = sqlx::query_scalar(
         "select count(*) from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
@@ -35,7 +36,12 @@ struct Told {
 struct Trouble {
     code: RDKafkaErrorCode,
     reason: String,
+    at: Instant,
 }
+
+/// An error of a connection is no reason any more for what fails so long after it. Longer than librdkafka keeps quiet about
+/// the same one.
+const OUTDATED: Duration = Duration::from_mins(1);
 
 /// The id that a topic has before it is known.
 const NO_TOPIC_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
@@ -43,7 +49,8 @@ const NO_TOPIC_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 impl Context {
     /// Why nothing comes, as far as is known.
     pub(super) fn trouble(&self) -> Option<String> {
-        self.told.trouble.lock().as_ref().map(|trouble| trouble.reason.clone())
+        let trouble = self.told.trouble.lock();
+        trouble.as_ref().filter(|trouble| trouble.at.elapsed() < OUTDATED).map(|trouble| trouble.reason.clone())
     }
 
     /// Keeps why a connection fails. "All brokers are down" says nothing about it, what came before does; and that somebody
@@ -51,7 +58,7 @@ impl Context {
     fn explain(&self, code: RDKafkaErrorCode, reason: &str) {
         let mut trouble = self.told.trouble.lock();
         if code != RDKafkaErrorCode::AllBrokersDown || trouble.is_none() {
-            *trouble = Some(Trouble { code, reason: reason.to_owned() });
+            *trouble = Some(Trouble { code, reason: reason.to_owned(), at: Instant::now() });
         }
     }
 

@@ -8,6 +8,7 @@ browser := tests/browser
 node_modules := $(browser)/node_modules/.package-lock.json
 # Where the server under test is built; both kinds of end-to-end tests read it.
 export IM_SERVER_BIN := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/im-server
+release := $(abspath $(or $(CARGO_TARGET_DIR),target))/release
 im_stack := $(dir $(IM_SERVER_BIN))im-stack
 # Always the whole workspace: any other choice of crates means other features of their dependencies, and half the tree is
 # compiled a second time.
@@ -27,8 +28,8 @@ dev: ## The whole chat in one process on http://127.0.0.1:8080
 
 .PHONY: stack
 stack: need-stack ## Redis, PostgreSQL, Kafka and three servers behind nginx, until Ctrl-C; ARGS='--restart'
-	cargo build --release --locked -p im-server
-	env -u IM_SERVER_BIN cargo run --release --locked -p imcluster-tests --bin im-stack -- up $(ARGS)
+	cargo build --release --locked -p im-server -p imcluster-tests --bin im-server --bin im-stack
+	env -u IM_SERVER_BIN $(release)/im-stack up $(ARGS)
 
 # ---- tests
 

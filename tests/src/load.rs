@@ -70,6 +70,8 @@ struct Reader {
     conversations: Vec<String>,
     /// The last seq shown, by conversation.
     seen: watch::Receiver<HashMap<String, u64>>,
+    /// The server it is or was last connected to.
+    server: watch::Receiver<Option<u16>>,
     task: JoinHandle<()>,
 }
 
@@ -129,6 +131,11 @@ impl Load {
     /// The people.
     pub fn people(&self) -> &[Person] {
         &self.people
+    }
+
+    /// How many of the people are, or were last, connected to a server.
+    pub fn on_server(&self, id: u16) -> usize {
+        self.readers.iter().filter(|reader| *reader.server.borrow() == Some(id)).count()
     }
 
     /// Messages acknowledged so far, in all.
@@ -282,10 +289,14 @@ impl Writing {
 impl Reader {
     fn start(recorder: &Recorder, user: &str, conversations: &[String], mut events: im_client::Events) -> Self {
         let (tell, seen) = watch::channel(HashMap::new());
+        let (tell_server, server) = watch::channel(None);
         let (recorder, user) = (recorder.clone(), user.to_owned());
         let task = tokio::spawn(async move {
             while let Some(event) = events.next().await {
                 match event {
+                    Event::Online(welcome) => {
+                        tell_server.send_replace(Some(welcome.server.0));
+                    }
                     Event::Message(message) => {
                         let message = serde_json::to_value(&message).expect("a message is JSON");
                         let view = view(&format!("{user} live"), &user, &message);
@@ -303,7 +314,7 @@ impl Reader {
                 }
             }
         });
-        Self { conversations: conversations.to_vec(), seen, task }
+        Self { conversations: conversations.to_vec(), seen, server, task }
     }
 
     /// Waits until the heads of its conversations are seen.

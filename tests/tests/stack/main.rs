@@ -1,5 +1,5 @@
 //! Tests beside real components: `make test-stack`.
 
 mod components;
-mod kafka_bus;
 mod faults;
+mod kafka_bus;

@@ -19,6 +19,9 @@ const MORE: usize = 200;
 async fn under_load(name: &str, cluster: &Cluster, fault: impl AsyncFnOnce(&Cluster)) {
     let mut load = Load::start(&cluster.stage(), Plan::default()).await;
     load.until_acked(WARM).await;
+    for server in cluster.servers() {
+        assert!(load.on_server(server.id) > 0, "nobody is on {}: nothing would be seen there", server.name());
+    }
     let begun = Instant::now();
     fault(cluster).await;
     let healed = Instant::now();

@@ -12,9 +12,9 @@ use super::nginx::{Nginx, Upstream};
 use super::place::Place;
 use super::postgres::{Durability, Postgres};
 use super::redis::Redis;
-use super::server::{Common, ImServer, program};
+use super::server::{Common, ImServer};
 use crate::proxy::Proxy;
-use crate::server::{MANAGEMENT_TOKEN, SERVICE_TOKEN, Server};
+use crate::server::{MANAGEMENT_TOKEN, SERVICE_TOKEN, Server, binary};
 use crate::stage::Stage;
 
 /// The database of the servers.
@@ -111,7 +111,7 @@ impl Cluster {
         let mut settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         settings.extend(options.settings.into_iter().map(|(name, value)| (name.to_owned(), value)));
         let common = Common {
-            program: program()?,
+            program: binary().to_owned(),
             database: postgres.url(DATABASE),
             redis: redis.url(),
             kafka: kafka.brokers(),

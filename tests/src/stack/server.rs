@@ -2,11 +2,11 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use futures_util::FutureExt;
 use rustix::process::Signal;
 
@@ -116,18 +116,14 @@ async fn is_ready(management: SocketAddr) -> bool {
     answer.is_ok_and(|answer| answer.status().is_success())
 }
 
-/// The server program: `IM_SERVER_BIN`, or the one built beside this one.
+/// The server program: `IM_SERVER_BIN`, or the one built beside this program.
 pub fn program() -> Result<PathBuf> {
     if let Some(given) = std::env::var_os("IM_SERVER_BIN") {
         let given = PathBuf::from(given);
-        anyhow::ensure!(given.is_file(), "IM_SERVER_BIN names {}, which is no file", given.display());
+        ensure!(given.is_file(), "IM_SERVER_BIN names {}, which is no file", given.display());
         return Ok(given);
     }
-    let this = std::env::current_exe().context("this program has no path")?;
-    // A test lies one folder deeper than a program.
-    let beside = this.ancestors().skip(1).take(2).map(|folder: &Path| folder.join("im-server"));
-    beside
-        .into_iter()
-        .find(|program| program.is_file())
-        .context("im-server is not built: run cargo build -p im-server, or name it in IM_SERVER_BIN")
+    let beside = std::env::current_exe().context("this program has no path")?.with_file_name("im-server");
+    ensure!(beside.is_file(), "{} is missing: build it, or name another in IM_SERVER_BIN", beside.display());
+    Ok(beside)
 }

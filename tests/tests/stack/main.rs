@@ -3,3 +3,4 @@
 mod components;
 mod faults;
 mod kafka_bus;
+mod tool;

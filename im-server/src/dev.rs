@@ -12,6 +12,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use im_protocol::{ErrorCode, ServerId, UserId};
 use im_sdk::bus::MemoryBus;
+use im_sdk::reads::MemoryReadPositions;
 use im_sdk::registry::MemoryRegistry;
 
 use crate::api::{AddressLimits, Management};
@@ -103,6 +104,7 @@ pub async fn start(
         store: Arc::new(store),
         committers: 1,
         registry: Arc::new(MemoryRegistry::new()),
+        positions: Arc::new(MemoryReadPositions::default()),
         bus: Arc::new(MemoryBus::new(BUS_CAPACITY)),
         servers: vec![ServerId(0), ServerId(1)],
         address: String::new(),

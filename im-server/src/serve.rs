@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use im_sdk::bus::kafka::KafkaBus;
 use im_sdk::bus::{Bus, MemoryBus};
+use im_sdk::reads::redis::RedisReadPositions;
+use im_sdk::reads::{MemoryReadPositions, ReadPositions};
 use im_sdk::registry::redis::RedisRegistry;
 use im_sdk::registry::{MemoryRegistry, Registry};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -39,11 +41,14 @@ pub async fn start(settings: &ServeSettings, metrics: PrometheusHandle) -> anyho
             (Arc::new(open.await?), COMMITTERS)
         }
     };
-    let registry: Arc<dyn Registry> = match settings.redis.config().map_err(|e| WrongSettings(e.to_string()))? {
+    let redis = settings.redis.config().map_err(|e| WrongSettings(e.to_string()))?;
+    let (registry, positions): (Arc<dyn Registry>, Arc<dyn ReadPositions>) = match redis {
         Some(config) => {
-            Arc::new(startup::until(&management, "Redis", async || RedisRegistry::connect(&config).await).await?)
+            let registry = startup::until(&management, "Redis", async || RedisRegistry::connect(&config).await).await?;
+            let positions = RedisReadPositions::beside(&registry);
+            (Arc::new(registry), Arc::new(positions))
         }
-        None => Arc::new(MemoryRegistry::new()),
+        None => (Arc::new(MemoryRegistry::new()), Arc::new(MemoryReadPositions::default())),
     };
     let bus: Arc<dyn Bus> = match settings.kafka.config() {
         Some(config) => {
@@ -55,6 +60,7 @@ pub async fn start(settings: &ServeSettings, metrics: PrometheusHandle) -> anyho
         store,
         committers,
         registry,
+        positions,
         bus,
         servers: vec![server],
         address: address.to_string(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use im_protocol::ServerId;
 use im_sdk::bus::Bus;
+use im_sdk::reads::ReadPositions;
 use im_sdk::registry::Registry;
 use im_sdk::router::Router;
 use tokio::net::TcpListener;
@@ -31,6 +32,8 @@ pub struct Assembly {
     pub committers: usize,
     /// Where connections are.
     pub registry: Arc<dyn Registry>,
+    /// How far people have read, shared by all servers.
+    pub positions: Arc<dyn ReadPositions>,
     /// Between servers.
     pub bus: Arc<dyn Bus>,
     /// The server ids of this process: one in production, two in `dev`.
@@ -84,7 +87,7 @@ pub struct Server {
 impl Server {
     /// Starts everything but the listeners: takes the epochs → positions the consumers → enters the table.
     pub async fn start(assembly: Assembly) -> anyhow::Result<Self> {
-        let Assembly { store, committers, registry, bus, servers, settings, signing_secret, .. } = assembly;
+        let Assembly { store, committers, registry, positions, bus, servers, settings, signing_secret, .. } = assembly;
         let first = *servers.first().context("a server needs at least one server id")?;
         let (phase, _) = watch::channel(Phase::Starting);
         let mut tasks = JoinSet::new();
@@ -142,6 +145,7 @@ impl Server {
         let (chat, background) = Chat::new(Parts {
             store,
             registry,
+            positions,
             servers: Arc::new(move || router.table()),
             publish: Arc::new(publisher),
             settings,

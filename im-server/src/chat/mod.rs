@@ -25,6 +25,7 @@ mod views;
 use std::sync::Arc;
 
 use im_protocol::{ErrorCode, UserId, WireError};
+use im_sdk::reads::ReadPositions;
 use im_sdk::registry::{Registry, RegistryError, ServerTable};
 use tokio::task::JoinSet;
 
@@ -76,6 +77,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Where connections are.
     pub registry: Arc<dyn Registry>,
+    /// How far people have read, shared by all servers.
+    pub positions: Arc<dyn ReadPositions>,
     /// The servers there are, as far as this process knows.
     pub servers: ServersNow,
     /// Where effects go.
@@ -94,6 +97,7 @@ pub struct Parts {
 pub struct Chat {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) registry: Arc<dyn Registry>,
+    positions: Arc<dyn ReadPositions>,
     servers: ServersNow,
     pub(crate) publish: Arc<dyn Publish>,
     pub(crate) settings: Settings,
@@ -118,12 +122,14 @@ pub struct Background {
 impl Chat {
     /// The rules, and what has to run beside them.
     pub fn new(parts: Parts) -> (Arc<Self>, Background) {
-        let Parts { store, registry, servers, publish, settings, committers: count, tokens, passwords } = parts;
+        let Parts { store, registry, positions, servers, publish, settings, committers: count, tokens, passwords } =
+            parts;
         let (committer, committers) = committer::committers(count);
         let pace = Pace::new(settings.limits.messages_per_second, settings.limits.message_burst);
         let chat = Arc::new(Self {
             store,
             registry,
+            positions,
             servers,
             publish,
             settings,

@@ -1,20 +1,27 @@
-//! Read and delivered positions, and when users were last seen: in memory first, in the database within a second, told
-//! to those who want to know.
+//! Read and delivered positions, and when users were last seen: in memory first, shared with the other servers at once,
+//! in the database within a second, told to those who want to know.
 //!
 //! A read is acknowledged before it is stored: a server that dies may lose the last second of reads, and nothing else.
+//! What is shared is a hint that may be missing or behind: memory and the database are enough to go on with.
+
+mod counts;
+mod held;
 
 use std::collections::HashMap;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use im_protocol::limits::{ANSWER_BYTES, LIST_MAX};
 use im_protocol::server::{Event, Receipt};
-use im_protocol::{ConnectionId, ConversationId, ConversationKind, Kind, Seq, ServerFrame, TimeMs, UserId};
+use im_protocol::{ConnectionId, ConversationId, ConversationKind, Seq, ServerFrame, UserId};
+use im_sdk::reads::Read;
 use im_sdk::router::Recipients;
-use parking_lot::Mutex;
 
 use super::{Chat, Inside, Result};
-use crate::store::{Access, ReadPosition, Slice};
+use crate::store::{Access, ReadPosition};
+use held::Delivered;
+
+pub(super) use held::Reads;
 
 /// Between two writes to the database.
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
@@ -24,84 +31,6 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// Rounds of `delivered` between two of `read_count`: at most every 2 s.
 const COUNTS_EVERY: u32 = 2;
-
-/// Positions held in memory at most; beyond, a `delivered` is forgotten and a read waits for the database.
-const HELD: usize = 200_000;
-
-/// What is not in the database yet, and what has to be told.
-#[derive(Default)]
-pub(super) struct Reads(Mutex<Held>);
-
-#[derive(Default)]
-struct Held {
-    /// When users were last seen.
-    seen: HashMap<UserId, TimeMs>,
-    /// How far users have read.
-    reads: HashMap<UserId, HashMap<ConversationId, Seq>>,
-    /// How far devices have received, since the last round.
-    delivered: HashMap<(ConversationId, UserId), Seq>,
-    /// Seqs `(from, to]` of large groups that someone has newly read, since the last round.
-    counts: HashMap<ConversationId, (Seq, Seq)>,
-}
-
-impl Reads {
-    /// What a user has read and the database does not know.
-    pub(super) fn of(&self, user: &UserId) -> Vec<(ConversationId, Seq)> {
-        let held = self.0.lock();
-        held.reads.get(user).into_iter().flatten().map(|(conversation, &seq)| (conversation.clone(), seq)).collect()
-    }
-
-    /// The same for one conversation.
-    pub(super) fn pending(&self, conversation: &ConversationId, user: &UserId) -> Option<Seq> {
-        self.0.lock().reads.get(user)?.get(conversation).copied()
-    }
-
-    /// A user was seen now. Held like a read: when a server stops, thousands are seen for the last time at once.
-    pub(super) fn seen(&self, user: &UserId, now: TimeMs) {
-        let mut held = self.0.lock();
-        if held.seen.len() < HELD {
-            held.seen.insert(user.clone(), now);
-        }
-    }
-
-    /// When a user was last seen, if the database does not know yet.
-    pub(super) fn last_seen(&self, user: &UserId) -> Option<TimeMs> {
-        self.0.lock().seen.get(user).copied()
-    }
-
-    fn read(&self, conversation: &ConversationId, user: &UserId, seq: Seq) {
-        let mut held = self.0.lock();
-        let position = held.reads.entry(user.clone()).or_default().entry(conversation.clone()).or_default();
-        *position = seq.max(*position);
-    }
-
-    fn snapshot(&self) -> Vec<ReadPosition> {
-        let held = self.0.lock();
-        let all = held.reads.iter().flat_map(|(user, positions)| {
-            positions.iter().map(|(conversation, &seq)| ReadPosition {
-                conversation: conversation.clone(),
-                user: user.clone(),
-                seq,
-            })
-        });
-        all.collect()
-    }
-
-    /// Forgets what the database has, unless it has moved on meanwhile.
-    fn stored(&self, positions: &[ReadPosition]) {
-        let mut held = self.0.lock();
-        for position in positions {
-            if let Some(of_user) = held.reads.get_mut(&position.user) {
-                if of_user.get(&position.conversation) == Some(&position.seq) {
-                    of_user.remove(&position.conversation);
-                }
-                if of_user.is_empty() {
-                    held.reads.remove(&position.user);
-                }
-            }
-        }
-    }
-}
 
 impl Chat {
     /// A user has read up to a seq: clamped to what there is, never moved back.
@@ -125,9 +54,44 @@ impl Chat {
         if seq <= known {
             return Ok(());
         }
-        self.reads.read(conversation, user, seq);
+        if !self.reads.read(conversation, user, seq) {
+            let position = ReadPosition { conversation: conversation.clone(), user: user.clone(), seq };
+            self.store.save_reads(&[position]).await?;
+        }
+        let shared = if access.is_member() { self.share(conversation, user, seq).await } else { None };
+        let known = known.max(shared.unwrap_or(0));
+        if seq <= known {
+            // Another server has said so before.
+            return Ok(());
+        }
         let delivered = stored.map_or(0, |position| position.delivered).max(seq);
         self.tell_read(&access, conversation, user, (known, seq), delivered, from).await
+    }
+
+    /// Lets the other servers know how far a member has read, and says what they knew before.
+    async fn share(&self, conversation: &ConversationId, user: &UserId, seq: Seq) -> Option<Seq> {
+        let read = Read { conversation: conversation.clone(), user: user.clone(), seq };
+        match self.positions.advance(slice::from_ref(&read)).await {
+            Ok(before) => before.into_iter().next().flatten(),
+            Err(error) => {
+                tracing::debug!(%error, "the other servers learn of a read when the database has it");
+                None
+            }
+        }
+    }
+
+    /// How far a user has read, as far as the database may not know: by this server, and by the others.
+    pub(super) async fn fresh_reads(&self, user: &UserId) -> HashMap<ConversationId, Seq> {
+        let mut reads = self.reads.of(user);
+        let recent = self.positions.recent(user).await.unwrap_or_else(|error| {
+            tracing::debug!(%error, "reads on other servers show once the database has them");
+            Vec::new()
+        });
+        for (conversation, seq) in recent {
+            let known = reads.entry(conversation).or_default();
+            *known = seq.max(*known);
+        }
+        reads
     }
 
     async fn tell_read(
@@ -148,11 +112,7 @@ impl Chat {
         if access.members <= self.settings.receipts_up_to {
             self.send_receipt(conversation, user, delivered, seq).await
         } else {
-            let mut held = self.reads.0.lock();
-            if held.counts.len() < HELD {
-                let range = held.counts.entry(conversation.clone()).or_insert((known, seq));
-                *range = (range.0.min(known), range.1.max(seq));
-            }
+            self.reads.newly_read(conversation, (known, seq));
             Ok(())
         }
     }
@@ -187,25 +147,16 @@ impl Chat {
         if conversation.kind() == ConversationKind::Room {
             return;
         }
-        let mut held = self.reads.0.lock();
-        if held.delivered.len() < HELD {
-            let position = held.delivered.entry((conversation.clone(), user.clone())).or_default();
-            *position = seq.max(*position);
-        }
+        self.reads.delivered(conversation, user, seq);
     }
 
     /// Writes what is held to the database.
     pub(super) async fn flush_positions(&self) -> Result<()> {
         self.flush_reads().await?;
-        let seen: Vec<(UserId, TimeMs)> = self.reads.0.lock().seen.clone().into_iter().collect();
+        let seen = self.reads.all_seen();
         if !seen.is_empty() {
             self.store.save_last_seen(&seen).await?;
-            let mut held = self.reads.0.lock();
-            for (user, time) in seen {
-                if held.seen.get(&user) == Some(&time) {
-                    held.seen.remove(&user);
-                }
-            }
+            self.reads.seen_is_stored(&seen);
         }
         Ok(())
     }
@@ -238,11 +189,9 @@ impl Chat {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         for round in 1_u32.. {
             ticks.tick().await;
-            let delivered = std::mem::take(&mut self.reads.0.lock().delivered);
-            self.tell_delivered(delivered).await;
+            self.tell_delivered(self.reads.take_delivered()).await;
             if round % COUNTS_EVERY == 0 {
-                let counts = std::mem::take(&mut self.reads.0.lock().counts);
-                for (conversation, range) in counts {
+                for (conversation, range) in self.reads.take_counts() {
                     // A count that could not be made is a hint that is missed.
                     let _ = self.tell_counts(&conversation, range).await;
                 }
@@ -251,7 +200,7 @@ impl Chat {
         }
     }
 
-    async fn tell_delivered(&self, delivered: HashMap<(ConversationId, UserId), Seq>) {
+    async fn tell_delivered(&self, delivered: Delivered) {
         let mut store = Vec::new();
         for ((conversation, user), seq) in delivered {
             let Ok(access) = self.access(&user, &conversation, Inside::No).await else { continue };
@@ -276,23 +225,5 @@ impl Chat {
         {
             tracing::debug!(%error, "delivered positions could not be stored");
         }
-    }
-
-    /// Tells the senders in a range how many have read their newest message there.
-    async fn tell_counts(&self, conversation: &ConversationId, (from, to): (Seq, Seq)) -> Result<()> {
-        let everything = [crate::store::Stint::ALWAYS];
-        let from = from.max(to.saturating_sub(u64::from(LIST_MAX)));
-        let page = self.store.page(conversation, &everything, Slice::After(from), LIST_MAX, ANSWER_BYTES).await?;
-        let mut newest: HashMap<UserId, Seq> = HashMap::new();
-        for message in
-            page.messages.into_iter().filter(|message| message.seq <= to && message.kind != Kind::Notification)
-        {
-            newest.insert(message.sender, message.seq);
-        }
-        for (sender, seq) in newest {
-            let count = self.store.count_readers(conversation, seq, &sender).await?;
-            self.tell(&sender, Event::ReadCount { conversation: conversation.clone(), seq, count });
-        }
-        Ok(())
     }
 }

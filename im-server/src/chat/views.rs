@@ -44,7 +44,7 @@ impl Chat {
             };
             (None, known, None)
         };
-        let reads = self.reads.of(user);
+        let reads: Vec<_> = self.fresh_reads(user).await.into_iter().collect();
         let mut page = self.store.list(user, since, after.as_ref(), limit, &reads).await?;
         if after.is_none() && since > Some(page.stamp) {
             // Of a time that a restored backup does not know.
@@ -73,7 +73,7 @@ impl Chat {
 
     /// One conversation of a user.
     pub async fn conversation(&self, user: &UserId, conversation: &ConversationId) -> Result<ConversationItem> {
-        let read = self.reads.pending(conversation, user);
+        let read = self.fresh_reads(user).await.remove(conversation);
         match self.store.row(user, conversation, read).await? {
             Some(row @ Row { state: RowState::Present { .. }, .. }) => Ok(item(row)),
             Some(Row { state: RowState::Removed(reason), .. }) => Err(match reason {

@@ -3,5 +3,6 @@
 mod api;
 mod cluster;
 mod push;
+mod reads;
 mod settings;
 mod store;

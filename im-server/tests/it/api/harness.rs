@@ -9,6 +9,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Method, Request, header};
 use im_protocol::close::CloseReason;
 use im_protocol::{ConversationId, ServerFrame, Terminal, TimeMs, UserId};
+use im_sdk::reads::MemoryReadPositions;
 use im_sdk::registry::MemoryRegistry;
 use im_sdk::router::Recipients;
 use im_server::api::{AddressLimits, ApiState, router};
@@ -103,6 +104,7 @@ impl Api {
         let (chat, background) = Chat::new(Parts {
             store: Arc::new(store),
             registry: Arc::new(MemoryRegistry::new()),
+            positions: Arc::new(MemoryReadPositions::default()),
             servers: Arc::new(Arc::default),
             publish: published.clone(),
             settings,

@@ -3,7 +3,7 @@
 mod accounts;
 mod friends;
 mod groups;
-mod harness;
+pub(crate) mod harness;
 mod management;
 mod messages;
 mod openapi;

@@ -249,10 +249,8 @@ impl Router {
         let registry = Arc::clone(&self.registry);
         tokio::spawn(async move {
             let _turn = turn;
-            for (user, connection) in stale {
-                if registry.unregister(&user, connection).await.is_err() {
-                    return;
-                }
+            if let Err(error) = registry.delete_stale(&stale).await {
+                tracing::debug!(%error, "void routes could not be deleted; they are met again");
             }
         });
     }

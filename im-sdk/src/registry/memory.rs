@@ -18,6 +18,8 @@ pub struct MemoryRegistry {
     routes: Sharded<UserId, Vec<Route>>,
     interests: Sharded<Topic, BTreeMap<ServerId, Epoch>>,
     servers: RwLock<ServerTable>,
+    /// Whose void routes were deleted, by where they led to.
+    deleted: Mutex<HashMap<(ServerId, Epoch), BTreeSet<UserId>>>,
 }
 
 impl MemoryRegistry {
@@ -28,6 +30,7 @@ impl MemoryRegistry {
             routes: Sharded::default(),
             interests: Sharded::default(),
             servers: RwLock::default(),
+            deleted: Mutex::default(),
         }
     }
 }
@@ -63,6 +66,20 @@ impl Registry for MemoryRegistry {
             if routes.is_empty() {
                 shard.remove(user);
             }
+        }
+        Ok(())
+    }
+
+    async fn delete_stale(&self, routes: &[(UserId, ConnectionId)]) -> Result<(), RegistryError> {
+        for (user, connection) in routes {
+            let mut shard = self.routes.of(user).lock();
+            let Some(routes) = shard.get_mut(user) else { continue };
+            let Some(at) = routes.iter().position(|route| route.connection == *connection) else { continue };
+            let route = routes.swap_remove(at);
+            if routes.is_empty() {
+                shard.remove(user);
+            }
+            self.deleted.lock().entry((route.server, route.epoch)).or_default().insert(user.clone());
         }
         Ok(())
     }
@@ -119,7 +136,7 @@ impl Registry for MemoryRegistry {
         epoch: Epoch,
         _cursor: u64,
     ) -> Result<(u64, Vec<UserId>), RegistryError> {
-        let mut users = BTreeSet::new();
+        let mut users = self.deleted.lock().get(&(server, epoch)).cloned().unwrap_or_default();
         for shard in &self.routes.shards {
             let shard = shard.lock();
             let there = |routes: &[Route]| routes.iter().any(|route| route.server == server && route.epoch == epoch);
@@ -129,6 +146,7 @@ impl Registry for MemoryRegistry {
     }
 
     async fn forget_users_of(&self, server: ServerId, epoch: Epoch) -> Result<(), RegistryError> {
+        self.deleted.lock().remove(&(server, epoch));
         for shard in &self.routes.shards {
             shard.lock().retain(|_, routes| {
                 routes.retain(|route| route.server != server || route.epoch != epoch);

@@ -133,6 +133,10 @@ pub trait Registry: Send + Sync + 'static {
     /// Removes one connection's route, and no other. Removing what is not there is fine.
     async fn unregister(&self, user: &UserId, connection: ConnectionId) -> Result<(), RegistryError>;
 
+    /// Deletes routes that are void, many in one round trip. Not a goodbye: whose routes they were is still known to
+    /// [`Registry::users_of`].
+    async fn delete_stale(&self, routes: &[(UserId, ConnectionId)]) -> Result<(), RegistryError>;
+
     /// The routes of many users in one round trip.
     async fn routes(&self, users: &[UserId]) -> Result<Routes, RegistryError>;
 

@@ -42,6 +42,9 @@ impl Registry for Counting {
     async fn unregister(&self, user: &UserId, connection: ConnectionId) -> Result<(), RegistryError> {
         self.inner.unregister(user, connection).await
     }
+    async fn delete_stale(&self, routes: &[(UserId, ConnectionId)]) -> Result<(), RegistryError> {
+        self.inner.delete_stale(routes).await
+    }
     async fn register_again(&self, routes: &[(UserId, Route)]) -> Result<(), RegistryError> {
         self.inner.register_again(routes).await
     }

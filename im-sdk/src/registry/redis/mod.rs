@@ -301,6 +301,19 @@ impl Registry for RedisRegistry {
         self.client.run("unregister", &[batch]).await.map(drop)
     }
 
+    async fn delete_stale(&self, routes: &[(UserId, ConnectionId)]) -> Result<(), RegistryError> {
+        let groups = self.grouped(routes, |(user, _)| of_user(user));
+        let batch = |(bucket, group): (Bucket, Vec<&(UserId, ConnectionId)>)| {
+            let mut batch = Batch::new(bucket);
+            for (user, connection) in group {
+                batch.add(Cmd::hdel(self.key(bucket, of_user(user)), connection.to_string()));
+            }
+            batch
+        };
+        let batches: Vec<_> = groups.into_iter().map(batch).collect();
+        self.client.run("delete_stale", &batches).await.map(drop)
+    }
+
     async fn routes(&self, users: &[UserId]) -> Result<Routes, RegistryError> {
         let (marker, hashes) = self.hashes("routes", users.iter().map(of_user)).await?;
         Ok(Routes { marker, of: hashes.into_iter().map(routes_of).collect() })

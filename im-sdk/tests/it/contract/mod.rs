@@ -35,6 +35,7 @@ macro_rules! registry_contract {
             routes_written_again_stand_beside_the_others
             everything_is_read_under_one_marker
             who_was_on_a_server_is_known_by_its_epoch
+            a_stale_route_that_was_deleted_still_tells_who_was_there
             what_an_epoch_that_is_over_left_is_cleared_away
             many_routes_are_paged_and_cleared_away
             an_interest_is_seen_until_it_ends

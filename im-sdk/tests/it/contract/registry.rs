@@ -101,6 +101,21 @@ pub(crate) async fn who_was_on_a_server_is_known_by_its_epoch(registry: &dyn Reg
     assert_eq!(users_of(registry, 1, 1).await, ["bob"]);
 }
 
+pub(crate) async fn a_stale_route_that_was_deleted_still_tells_who_was_there(registry: &dyn Registry) {
+    let named = users(&["alice", "bob"]);
+    registry.register(&named[0], route(1, 0, 1)).await.unwrap();
+    registry.register(&named[0], route(2, 1, 1)).await.unwrap();
+    registry.register(&named[1], route(3, 0, 1)).await.unwrap();
+    let stale = [(named[0].clone(), ConnectionId(1)), (named[1].clone(), ConnectionId(9))];
+    registry.delete_stale(&stale).await.unwrap();
+    assert_eq!(registry.routes(&named).await.unwrap().of, [vec![route(2, 1, 1)], vec![route(3, 0, 1)]]);
+    assert_eq!(users_of(registry, 0, 1).await, ["alice", "bob"]);
+    registry.unregister(&named[1], ConnectionId(3)).await.unwrap();
+    assert_eq!(users_of(registry, 0, 1).await, ["alice"], "who said goodbye was not there");
+    registry.forget_users_of(ServerId(0), Epoch(1)).await.unwrap();
+    assert_eq!(users_of(registry, 0, 1).await, Vec::<String>::new());
+}
+
 pub(crate) async fn what_an_epoch_that_is_over_left_is_cleared_away(registry: &dyn Registry) {
     let alice = user("alice");
     registry.register(&alice, route(1, 0, 1)).await.unwrap();

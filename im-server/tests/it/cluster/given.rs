@@ -96,6 +96,9 @@ impl Registry for Fragile {
     async fn unregister(&self, user: &UserId, connection: ConnectionId) -> Result<(), RegistryError> {
         self.there()?.unregister(user, connection).await
     }
+    async fn delete_stale(&self, routes: &[(UserId, ConnectionId)]) -> Result<(), RegistryError> {
+        self.there()?.delete_stale(routes).await
+    }
     async fn routes(&self, users: &[UserId]) -> Result<Routes, RegistryError> {
         self.there()?.routes(users).await
     }

@@ -97,8 +97,9 @@ impl Server {
         let mut hubs = Vec::with_capacity(servers.len());
         for &server in &servers {
             let holder = identity::take(&*store, server, &assembly.address, assembly.lease).await?;
-            let (hub, interest) = Hub::new(server, holder.epoch);
+            let (hub, interest, begun) = Hub::new(server, holder.epoch);
             tasks.spawn(interest.run(hub.clone(), registry.clone()));
+            tasks.spawn(delivery::look_again(hub.clone(), store.clone(), begun));
             let subscription =
                 startup::until(&assembly.management, "its topic", async || bus.subscribe(server).await).await?;
             let consumed = delivery::consume(hub.clone(), store.clone(), subscription);

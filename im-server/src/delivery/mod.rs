@@ -1,6 +1,7 @@
 //! From commit to connections: the relay publishes what was committed, one record per server; the consumer takes a
 //! server's records off the bus and hands them to its hub.
 
+mod begun;
 mod consume;
 mod frames;
 mod members;
@@ -11,6 +12,7 @@ mod relay;
 mod spread;
 mod sweep;
 
+pub use begun::look_again;
 pub use consume::{Ended, consume};
 pub use publisher::{Publisher, Queue, channel};
 pub use relay::{Relay, RelayConfig, RelayParts};

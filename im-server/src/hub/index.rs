@@ -54,6 +54,11 @@ impl GroupIndex {
         self.members.is_empty()
     }
 
+    /// Any of them.
+    pub(super) fn anyone(&self) -> Option<&UserId> {
+        self.members.keys().next()
+    }
+
     /// Adds a stint of a connected user.
     pub(super) fn add(&mut self, user: &UserId, stint: Stint, present: Arc<Present>) {
         let (entry, stints) = self.members.entry(user.clone()).or_insert_with(|| (present.clone(), Vec::new()));

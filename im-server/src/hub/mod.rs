@@ -25,7 +25,7 @@ use crate::store::{MemberList, SessionId, Stint};
 
 pub use frame::{Loss, SharedFrame};
 pub use index::GroupIndex;
-pub use interest::{Interest, InterestTask};
+pub use interest::{Begun, Interest, InterestTask};
 pub use unwritten::Unwritten;
 
 /// Where a connection's frames go. Everything here returns at once, whatever the peer does.
@@ -93,9 +93,10 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// An empty hub. The task keeps the registry's index of interests equal to what the hub needs; it must be run.
-    pub fn new(server: ServerId, epoch: Epoch) -> (Arc<Self>, InterestTask) {
-        let (interest, task) = interest::channel();
+    /// An empty hub. The task keeps the registry's index of interests equal to what the hub needs; it must be run, and
+    /// the large groups that it begins with read.
+    pub fn new(server: ServerId, epoch: Epoch) -> (Arc<Self>, InterestTask, Begun) {
+        let (interest, task, begun) = interest::channel();
         let hub = Self {
             server,
             epoch,
@@ -107,7 +108,7 @@ impl Hub {
             interest,
             unwritten: Unwritten::default(),
         };
-        (Arc::new(hub), task)
+        (Arc::new(hub), task, begun)
     }
 
     /// The server id.
@@ -195,9 +196,7 @@ impl Hub {
                 true
             });
         }
-        for topic in ended {
-            self.interest.changed(topic).await;
-        }
+        self.interest.changed(ended).await;
     }
 
     /// How many connections there are.
@@ -226,8 +225,8 @@ impl Hub {
             }
             inside.push(connection.clone());
         }
-        self.interest.changed(Topic::Conversation(room.clone())).await;
-        self.interest.changed(Topic::Inside(room.clone(), connection.user.clone())).await;
+        let inside = Topic::Inside(room.clone(), connection.user.clone());
+        self.interest.changed(vec![Topic::Conversation(room.clone()), inside]).await;
     }
 
     /// Takes a connection out of a room. False if it was not inside.
@@ -244,8 +243,8 @@ impl Hub {
                 rooms.remove(room);
             }
         }
-        self.interest.changed(Topic::Inside(room.clone(), connection.user.clone())).await;
-        self.interest.changed(Topic::Conversation(room.clone())).await;
+        let inside = Topic::Inside(room.clone(), connection.user.clone());
+        self.interest.changed(vec![inside, Topic::Conversation(room.clone())]).await;
         true
     }
 
@@ -256,51 +255,56 @@ impl Hub {
 
     /// Makes a connection a watcher of users' presence. Returns once the registry knows.
     pub async fn watch(&self, users: &[UserId], connection: &Arc<Connection>) {
-        for user in users {
-            {
-                let mut watchers = self.watchers.lock();
+        {
+            let mut watchers = self.watchers.lock();
+            for user in users {
                 let of_user = watchers.entry(user.clone()).or_default();
-                if of_user.iter().any(|other| other.id == connection.id) {
-                    continue;
+                if !of_user.iter().any(|other| other.id == connection.id) {
+                    of_user.push(connection.clone());
                 }
-                of_user.push(connection.clone());
             }
-            self.interest.changed(Topic::Presence(user.clone())).await;
         }
+        self.interest.changed(users.iter().cloned().map(Topic::Presence).collect()).await;
     }
 
     /// Ends watching.
     pub async fn unwatch(&self, users: &[UserId], connection: &Connection) {
-        for user in users {
-            {
-                let mut watchers = self.watchers.lock();
+        {
+            let mut watchers = self.watchers.lock();
+            for user in users {
                 let Some(of_user) = watchers.get_mut(user) else { continue };
                 of_user.retain(|other| other.id != connection.id);
                 if of_user.is_empty() {
                     watchers.remove(user);
                 }
             }
-            self.interest.changed(Topic::Presence(user.clone())).await;
         }
+        self.interest.changed(users.iter().cloned().map(Topic::Presence).collect()).await;
     }
 
     /// Puts a user, just connected, into the indices of the large groups they are in. Returns once the registry knows.
     pub async fn enter_groups(&self, user: &UserId, groups: Vec<(ConversationId, u64, Stint)>) {
-        for (group, version, stint) in groups {
-            {
-                // Read under the lock of the groups: whoever detaches the user's last connection takes it too.
-                let mut indices = self.groups.lock();
-                let Some(present) = self.present(user) else { return };
-                let index = indices.entry(group.clone()).or_insert_with(GroupIndex::partial);
-                index.enter(version, user, stint, present);
+        let topics = groups.iter().map(|(group, ..)| Topic::Conversation(group.clone())).collect();
+        {
+            // Read under the lock of the groups: whoever detaches the user's last connection takes it too.
+            let mut indices = self.groups.lock();
+            let Some(present) = self.present(user) else { return };
+            for (group, version, stint) in groups {
+                let index = indices.entry(group).or_insert_with(GroupIndex::partial);
+                index.enter(version, user, stint, present.clone());
             }
-            self.interest.changed(Topic::Conversation(group.clone())).await;
         }
+        self.interest.changed(topics).await;
     }
 
     /// Whether the hub can expand a message of a large group made under `version`, or has to load its members first.
     pub fn knows_members(&self, group: &ConversationId, version: u64) -> bool {
         self.groups.lock().get(group).is_some_and(|index| index.is_right_for(version))
+    }
+
+    /// Someone who is in a large group and connected here.
+    pub fn a_member(&self, group: &ConversationId) -> Option<UserId> {
+        self.groups.lock().get(group)?.anyone().cloned()
     }
 
     /// Takes a member list from the store: the index then holds the members that are connected here.
@@ -320,7 +324,7 @@ impl Hub {
                 }
             }
         }
-        self.interest.changed(Topic::Conversation(group.clone())).await;
+        self.interest.changed(vec![Topic::Conversation(group.clone())]).await;
     }
 
     /// Whether the hub needs to hear of a topic: asked by the interest task when it is about to write.

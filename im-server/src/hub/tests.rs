@@ -12,7 +12,7 @@ use im_protocol::{
 use im_sdk::registry::{MemoryRegistry, Registry, Topic};
 use parking_lot::Mutex;
 
-use super::{Connection, Hub, SharedFrame, Sink};
+use super::{Begun, Connection, Hub, SharedFrame, Sink};
 use crate::store::{MemberList, SessionId, Stint};
 
 /// A sink that counts.
@@ -44,6 +44,8 @@ impl Sink for Recorder {
 struct Rig {
     hub: Arc<Hub>,
     registry: Arc<MemoryRegistry>,
+    /// Kept, so that the task can go on.
+    _begun: Begun,
 }
 
 fn user(name: &str) -> UserId {
@@ -56,10 +58,10 @@ fn conversation(id: &str) -> ConversationId {
 
 impl Rig {
     fn new() -> Self {
-        let (hub, interest) = Hub::new(ServerId(3), Epoch(7));
+        let (hub, interest, _begun) = Hub::new(ServerId(3), Epoch(7));
         let registry = Arc::new(MemoryRegistry::new());
         tokio::spawn(interest.run(hub.clone(), registry.clone()));
-        Self { hub, registry }
+        Self { hub, registry, _begun }
     }
 
     fn connect(&self, name: &str, id: u64) -> (Arc<Connection>, Arc<Recorder>) {

@@ -57,7 +57,7 @@ impl Rig {
     async fn new(connections: u64) -> Self {
         let data = TempDir::new().unwrap();
         let store = SqliteStore::open(&data.path().join("im.sqlite")).await.unwrap();
-        let (hub, _interest) = Hub::new(ServerId(3), EPOCH);
+        let (hub, _interest, _begun) = Hub::new(ServerId(3), EPOCH);
         let queued = Arc::new(AtomicUsize::new(0));
         for id in 0..connections {
             hub.attach(&Arc::new(Connection {

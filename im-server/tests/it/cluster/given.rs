@@ -188,7 +188,7 @@ impl Ground {
     pub(crate) async fn server_for(&self, id: u16, ttl: Duration) -> Process {
         let store = self.store().await;
         let holder = take(&*store, ServerId(id), "", ttl).await.unwrap();
-        let (hub, interest) = Hub::new(holder.server, holder.epoch);
+        let (hub, interest, _begun) = Hub::new(holder.server, holder.epoch);
         let router = Arc::new(Router::new(self.registry.clone(), self.bus.clone(), holder.server));
         let phase = watch::Sender::new(Phase::Starting);
         let parts = Parts {

@@ -11,7 +11,7 @@ use im_sdk::reads::ReadPositions;
 use im_sdk::registry::Registry;
 use im_sdk::router::Router;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
 use crate::api::{self, ApiState, DrainRequest, Managed, Management, Phase, Status};
@@ -20,7 +20,7 @@ use crate::delivery::push::{Push, PushConfig};
 use crate::delivery::{self, Ended, Relay, RelayConfig, RelayParts};
 use crate::gateway::{self, Admission, Bounds, Drain, Gateway, Order, TrustedProxies};
 use crate::hub::Hub;
-use crate::identity::{self, Identity};
+use crate::identity::{self, Death, Identity};
 use crate::startup;
 use crate::store::Store;
 
@@ -95,6 +95,7 @@ impl Server {
         let router = Arc::new(Router::new(registry.clone(), bus.clone(), first));
         let mut identities = Vec::with_capacity(servers.len());
         let mut hubs = Vec::with_capacity(servers.len());
+        let mut deaths = None;
         for &server in &servers {
             let holder = identity::take(&*store, server, &assembly.address, assembly.lease).await?;
             let (hub, interest, begun) = Hub::new(server, holder.epoch);
@@ -118,11 +119,14 @@ impl Server {
                 phase: phase.clone(),
             };
             let identity = Identity::new(holder, assembly.lease, parts);
+            // Before it enters: whoever held the id before may have died unnoticed.
+            deaths.get_or_insert_with(|| (identity.deaths(), identity.deaths()));
             identity.enter().await?;
             identity.start(&mut tasks);
             identities.push(identity);
             hubs.push(hub);
         }
+        let (deaths, deaths_to_tell) = deaths.context("a server needs at least one server id")?;
         let holder = identities[0].holder();
         store.write_as(holder);
 
@@ -141,7 +145,7 @@ impl Server {
         let table = router.clone();
         if let Some(config) = push {
             let push = Push::new(store.clone(), registry.clone(), router.clone(), config)?;
-            push.start(holder, identities[0].deaths(), &mut tasks);
+            push.start(holder, deaths, &mut tasks);
         }
         let (chat, background) = Chat::new(Parts {
             store,
@@ -155,6 +159,7 @@ impl Server {
             passwords: Passwords::new(),
         });
         background.start(&mut tasks);
+        tasks.spawn(tell_of_deaths(chat.clone(), deaths_to_tell));
 
         let Assembly { admission, bounds, .. } = assembly;
         let limits = admission.limits.clone();
@@ -302,6 +307,17 @@ pub async fn serve_management(management: Arc<Management>, wished: SocketAddr) -
         drop(open);
     });
     Ok(address)
+}
+
+/// Tells those who watch the users of servers that die. What lags behind is the oldest news.
+async fn tell_of_deaths(chat: Arc<Chat>, mut deaths: broadcast::Receiver<Death>) {
+    loop {
+        match deaths.recv().await {
+            Ok(Death { server, epoch, noticed, ours: true }) => chat.server_died(server, epoch, noticed).await,
+            Ok(Death { ours: false, .. }) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
 }
 
 async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {

@@ -6,6 +6,7 @@
 mod accounts;
 mod committer;
 mod cursors;
+mod deaths;
 mod friends;
 mod gaps;
 mod groups;

@@ -3,7 +3,7 @@
 use im_protocol::limits::NAME_CHARS;
 use im_protocol::server::{Presence, Typing, UserPresence};
 use im_protocol::{
-    ConversationId, ConversationKind, ErrorCode, RoomId, ServerFrame, Terminal, UserId, WireError, text,
+    ConversationId, ConversationKind, ErrorCode, RoomId, ServerFrame, Terminal, TimeMs, UserId, WireError, text,
 };
 use im_sdk::registry::Route;
 use im_sdk::router::Recipients;
@@ -36,7 +36,7 @@ impl Chat {
     }
 
     /// Takes out the routes of servers that are gone.
-    fn retain_live(&self, routes: &mut Vec<Route>) {
+    pub(super) fn retain_live(&self, routes: &mut Vec<Route>) {
         let table = (self.servers)();
         routes.retain(|route| table.get(route.server).is_none_or(|server| server.live && server.epoch <= route.epoch));
     }
@@ -61,7 +61,7 @@ impl Chat {
         self.tell_watchers(users);
     }
 
-    fn tell_watchers(&self, users: Vec<UserPresence>) {
+    pub(super) fn tell_watchers(&self, users: Vec<UserPresence>) {
         let Some(user) = users.first().map(|presence| presence.user.clone()) else { return };
         let frame = ServerFrame::Presence(Presence { id: None, users });
         self.publish.transient(Recipients::Watchers(user), &frame, None);
@@ -108,7 +108,7 @@ impl Chat {
     }
 }
 
-fn user_presence(user: &UserId, routes: &[Route], last_seen: Option<im_protocol::TimeMs>) -> UserPresence {
+pub(super) fn user_presence(user: &UserId, routes: &[Route], last_seen: Option<TimeMs>) -> UserPresence {
     if routes.is_empty() {
         return UserPresence { user: user.clone(), online: false, terminals: Vec::new(), last_seen };
     }

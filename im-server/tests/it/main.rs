@@ -6,3 +6,4 @@ mod push;
 mod reads;
 mod settings;
 mod store;
+mod watchers;

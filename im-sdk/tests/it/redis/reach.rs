@@ -3,12 +3,15 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use im_sdk::registry::Registry;
-use im_sdk::registry::redis::{ConnectError, RedisRegistry};
+use im_protocol::{ConnectionId, Epoch, ServerId};
+use im_sdk::reads::redis::RedisReadPositions;
+use im_sdk::reads::{Read, ReadPositions};
+use im_sdk::registry::redis::{ConnectError, RedisConfig, RedisRegistry};
+use im_sdk::registry::{Registry, Topic};
 
 use super::instance::{Instance, PATIENCE, cluster_of_three, free_port};
 use super::{config, connect, connected};
-use crate::given::users;
+use crate::given::{announced, conversation, users};
 
 async fn refused(url: &str) -> ConnectError {
     match RedisRegistry::connect(&config(url)).await {
@@ -40,6 +43,41 @@ async fn a_wrong_password_is_said_so() {
         assert!(!format!("{error} {error:?}").contains("wrong-one"));
     }
     connect(&format!("redis://:right@127.0.0.1:{}/3", redis.port)).await;
+}
+
+/// As the page for operators says it.
+const RIGHTS: &str = "~im:* -@all +@hash +@set +@sortedset +@string +@keyspace +@scripting +@connection +info";
+
+#[tokio::test]
+#[ignore = "needs Redis: make test-stack"]
+async fn a_user_with_the_documented_rights_can_do_everything_and_one_without_is_told_at_the_start() {
+    let redis = Instance::start(&[]);
+    let set_user = |name: &str, rights: &str| {
+        let rights = rights.split_whitespace();
+        let words: Vec<_> = ["ACL", "SETUSER", name, "on", ">pw"].into_iter().chain(rights).collect();
+        redis.command::<()>(&words).unwrap();
+    };
+    set_user("server", RIGHTS);
+    set_user("poor", &RIGHTS.replace("+info", ""));
+    let config = |name: &str| -> RedisConfig { format!("redis://{name}:pw@127.0.0.1:{}", redis.port).parse().unwrap() };
+    let registry = RedisRegistry::connect(&config("server")).await.unwrap_or_else(|error| panic!("{error}"));
+    let users = connected(&registry, 1).await;
+    let topics = [Topic::Presence(users[0].clone())];
+    registry.set_interest(&topics, ServerId(0), Epoch(1), true).await.unwrap();
+    registry.set_server(ServerId(0), announced(1)).await.unwrap();
+    registry.delete_stale(&[(users[0].clone(), ConnectionId(5))]).await.unwrap();
+    registry.unregister(&users[0], ConnectionId(0)).await.unwrap();
+    registry.users_of(ServerId(0), Epoch(1), 0).await.unwrap();
+    connected(&registry, 1).await;
+    registry.forget_users_of(ServerId(0), Epoch(1)).await.unwrap();
+    let reads = RedisReadPositions::beside(&registry);
+    let read = Read { conversation: conversation("g:1"), user: users[0].clone(), seq: 1 };
+    reads.advance(&[read]).await.unwrap();
+    reads.recent(&users[0]).await.unwrap();
+    reads.fill(&conversation("g:1"), 1, &[(users[0].clone(), 1)]).await.unwrap();
+    reads.count(&conversation("g:1"), 1, 1, &users[0]).await.unwrap();
+    let Err(error) = RedisRegistry::connect(&config("poor")).await else { panic!("INFO is needed") };
+    assert!(error.to_string().contains("info"), "{error}");
 }
 
 #[tokio::test]

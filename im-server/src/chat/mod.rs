@@ -45,6 +45,7 @@ pub use send::Inside;
 pub use sessions::{Identity, SignedIn};
 pub use settings::Settings;
 pub use tokens::{Claims, Tokens};
+pub(crate) use views::since_token;
 
 use crate::store::{SessionId, Store, StoreError};
 

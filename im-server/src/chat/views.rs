@@ -12,12 +12,12 @@ use crate::store::{ListCursor, Preferences, Row, RowState, Stamp};
 /// Bytes of an item besides its last message, roughly: enough to keep an answer near its limit.
 const ITEM_BYTES: usize = 512;
 
-impl Chat {
-    /// A token for "nothing has changed since then".
-    pub(crate) fn since(&self, stamp: Stamp) -> String {
-        Since(stamp).encode()
-    }
+/// A token for "nothing has changed since then".
+pub(crate) fn since_token(stamp: Stamp) -> String {
+    Since(stamp).encode()
+}
 
+impl Chat {
     /// A page of a user's list; with `since`, of what changed.
     pub async fn conversations(
         &self,

@@ -50,12 +50,11 @@ impl Frames {
         let message = &committed.message;
         let conversation = message.conversation.clone();
         let also = || committed.changes.iter().map(|change| change.user.clone()).collect();
-        let to = match self.audience(committed, also) {
-            Some(to) => to,
-            None => {
-                let recipients = self.members.recipients(&conversation, committed.members_version, message.seq);
-                Recipients::Users { users: recipients.await?.into(), except: None }
-            }
+        let to = if let Some(to) = self.audience(committed, also) {
+            to
+        } else {
+            let recipients = self.members.recipients(&conversation, committed.members_version, message.seq);
+            Recipients::Users { users: recipients.await?.into(), except: None }
         };
         let frame = if changed {
             ServerFrame::Event(Event::MessageChanged {

@@ -258,7 +258,7 @@ impl Relay {
 
 /// Counts a statement of the relay: there should be far fewer than messages.
 pub(super) fn count_statement(of: &'static str) {
-    metrics::counter!("im_sql_statements_total", "path" => "relay", "statement" => of).increment(1);
+    metrics::counter!("im_relay_statements_total", "statement" => of).increment(1);
 }
 
 pub(super) fn count(published: &[Published]) {

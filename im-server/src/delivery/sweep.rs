@@ -174,7 +174,9 @@ impl Relay {
     /// Notes that rows can be forgotten, with the push work they leave.
     async fn done(&self, rows: &[&OutboxRow]) -> Result<()> {
         if !self.leaves_work() {
-            rows.iter().for_each(|row| self.outstanding.acked(row.id, Vec::new()));
+            for row in rows {
+                self.outstanding.acked(row.id, Vec::new());
+            }
             return Ok(());
         }
         for row in rows {

@@ -13,7 +13,7 @@ use super::Gateway;
 use super::outbox::Outbox;
 use super::policy::{Evicted, evict};
 use super::session::Session;
-use crate::chat::{Caller, Devices, Identity, Right, now_ms};
+use crate::chat::{Caller, Devices, Identity, Right, now_ms, since_token};
 use crate::hub::{Connection, Sink};
 
 /// Why there is no welcome.
@@ -117,7 +117,7 @@ async fn prepare(
     hub.enter_groups(user, arrival.large).await;
 
     let (since, changes) = match &hello.since {
-        None => (chat.since(arrival.stamp), None),
+        None => (since_token(arrival.stamp), None),
         Some(since) => {
             let page = chat.conversations(user, None, Some(since), LIST_MAX).await?;
             (page.since, Some(Changes { items: page.items, next: page.next, reset: page.reset }))

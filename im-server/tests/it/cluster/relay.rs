@@ -177,7 +177,7 @@ async fn under_load_a_message_costs_the_relay_less_than_a_tenth_of_a_statement()
     until("every row is forgotten", async || stage.is_empty(stage.holder).await).await;
     assert_eq!(stage.bus.last(&stage.tea).len(), messages);
     let shown = metrics.render();
-    let counts = shown.lines().filter(|line| line.starts_with("im_sql_statements_total{path=\"relay\""));
+    let counts = shown.lines().filter(|line| line.starts_with("im_relay_statements_total{"));
     let statements: f64 = counts.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum();
     assert!(statements > 0.0 && statements <= 200.0, "{statements}\n{shown}");
 }

@@ -187,7 +187,7 @@ fn ended(process: &mut Child) -> ExitStatus {
 
 /// The server to test: `IM_SERVER_BIN`, or else the one of this workspace, built now with the tests' own profile, so that
 /// it is never an older one.
-pub(crate) fn binary() -> &'static Path {
+pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         if let Some(given) = std::env::var_os("IM_SERVER_BIN") {

@@ -11,6 +11,7 @@ mod life;
 mod lists;
 mod meddling;
 mod people;
+mod push;
 mod refusals;
 mod rooms;
 mod slow;

@@ -146,3 +146,22 @@ async fn nothing_follows_a_goodbye() {
     drop(client);
     finishing.await.unwrap();
 }
+
+#[tokio::test]
+async fn what_was_pushed_is_in_doubt_until_the_peer_was_heard_twice() {
+    let (outbox, _client) = pair().await;
+    outbox.release();
+    assert_eq!(outbox.unheard(), None);
+    send(&outbox, &push("g:a", 1));
+    let since = outbox.unheard().expect("it may not have arrived");
+    assert!(since < now_ms() - 1_000, "what was pushed right before a sign of life is in doubt too");
+    outbox.heard();
+    assert!(outbox.unheard().is_some(), "this sign of life may have been under way already");
+    outbox.heard();
+    assert_eq!(outbox.unheard(), None);
+    outbox.answer(&ServerFrame::Pong(Pong { id: None, time: 1 }));
+    assert_eq!(outbox.unheard(), None, "answers are asked for again");
+    outbox.close(CloseReason::Silent);
+    send(&outbox, &push("g:a", 2));
+    assert!(outbox.unheard().is_some(), "what comes after the end does not arrive at all");
+}

@@ -24,7 +24,7 @@ struct Cli {}
 
 /// What to run.
 enum Command {
-    Dev(DevOptions),
+    Dev(Box<DevOptions>),
     Serve(Box<ServeSettings>),
     Migrate(MigrateSettings),
     Push(PushCommand),
@@ -71,7 +71,7 @@ fn command() -> Result<Command, Problems> {
         "serve" => Command::Serve(Box::new(config::resolve(matches)?)),
         "migrate" => Command::Migrate(config::resolve(matches)?),
         "push" => Command::Push(PushCommand::of(matches)?),
-        _ => Command::Dev(DevOptions::from_arg_matches(matches).unwrap_or_else(|error| error.exit())),
+        _ => Command::Dev(Box::new(DevOptions::from_arg_matches(matches).unwrap_or_else(|error| error.exit()))),
     })
 }
 
@@ -127,7 +127,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
             () = stop.asked() => Ok(()),
         },
         Command::Push(command) => tokio::select! {
-            said = command.run() => Ok(print!("{}", said?)),
+            said = command.run() => said.map(|said| print!("{said}")),
             () = stop.asked() => Ok(()),
         },
     }

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     const ATTEMPTS: Attempts =
-        Attempts { most: 4, first_pause: Duration::from_secs(2), longest_pause: Duration::from_secs(60) };
+        Attempts { most: 4, first_pause: Duration::from_secs(2), longest_pause: Duration::from_mins(1) };
 
     fn status(code: u16) -> Answer {
         Answer::Status { code, after: None, body: String::new() }
@@ -153,7 +153,7 @@ mod tests {
     fn retry_after_is_a_number_or_a_date() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_717);
         assert_eq!(retry_after(" 7 ", now), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(Duration::from_secs(60)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(Duration::from_mins(1)));
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:40:37 GMT", now), Some(Duration::ZERO));
         assert_eq!(retry_after("soon", now), None);
     }

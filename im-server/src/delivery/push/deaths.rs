@@ -16,6 +16,8 @@ use crate::store::{Holder, NewWork, PushItem};
 const BACK_WITHIN_MS: TimeMs = 60_000;
 
 /// A death is noticed so long after it at the most, a renewal that was missed included: milliseconds.
+// Far below the range.
+#[allow(clippy::cast_possible_truncation)]
 const NOTICED_WITHIN_MS: TimeMs = 2 * LEASE_TTL.as_millis() as TimeMs;
 
 /// Before a database that is out of reach is asked again.

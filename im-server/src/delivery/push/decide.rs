@@ -91,13 +91,12 @@ pub(super) fn notice(member: &Candidate, told: &Told<'_>, presence: &Presence) -
     let mut notice: Option<Notice> = None;
     let mut last = Skip::NotTheirs;
     for message in told.messages {
-        match reason(member, message, told.mentions_only, received) {
-            Some(skip) => last = skip,
-            None => {
-                let one = Notice { seq: message.seq, count: 1, mentioned: is_mentioned(&member.user, message) };
-                notice = Some(notice.map_or(one, |notice| notice.merged(one)));
-            }
+        if let Some(skip) = reason(member, message, told.mentions_only, received) {
+            last = skip;
+            continue;
         }
+        let one = Notice { seq: message.seq, count: 1, mentioned: is_mentioned(&member.user, message) };
+        notice = Some(notice.map_or(one, |notice| notice.merged(one)));
     }
     notice.map_or(Verdict::Skip(last), Verdict::Push)
 }

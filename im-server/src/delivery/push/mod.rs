@@ -86,6 +86,8 @@ pub struct Push {
 
 /// For so long claimed work and jobs are nobody else's: several times what a round takes at its slowest, a webhook that
 /// is answered at the last moment included.
+// Far below the range.
+#[allow(clippy::cast_possible_truncation)]
 const CLAIM_MS: TimeMs = 6 * ATTEMPT_TIMEOUT.as_millis() as TimeMs;
 
 impl Push {

@@ -10,14 +10,14 @@ use serde_json::json;
 
 use crate::store::world::{NOW, body, recall, text};
 use receiver::{Receiver, Reply};
-use scene::{DUE, Scene};
+use scene::{DUE, Scene, chat};
 
 #[tokio::test]
 async fn somebody_offline_is_told_once_after_the_delay() {
     let scene = Scene::new().await;
     scene.phone("bob", "phone").await;
-    let chat = scene.chat("alice", "bob");
-    scene.say(&chat, "alice", "hello there").await;
+    let talk = chat("alice", "bob");
+    scene.say(&talk, "alice", "hello there").await;
     scene.turn(DUE - 1).await;
     assert_eq!(scene.receiver.taken(), []);
     scene.turn(DUE).await;
@@ -55,8 +55,8 @@ async fn who_is_on_a_mobile_device_is_not_told_and_who_is_on_another_is_told_the
 #[tokio::test]
 async fn somebody_without_a_mobile_device_and_without_a_connection_is_told_without_a_device() {
     let scene = Scene::new().await;
-    let chat = scene.chat("alice", "bob");
-    scene.say(&chat, "alice", "hello").await;
+    let talk = chat("alice", "bob");
+    scene.say(&talk, "alice", "hello").await;
     scene.turn(DUE).await;
     let [told] = &scene.receiver.taken()[..] else { panic!("one webhook") };
     assert_eq!((&told.body["device"], &told.body["terminal"]), (&json!(null), &json!(null)));
@@ -67,9 +67,9 @@ async fn what_was_read_on_another_device_within_the_delay_is_not_told() {
     let scene = Scene::new().await;
     scene.phone("bob", "phone").await;
     scene.connect("bob", Terminal::Web).await;
-    let chat = scene.chat("alice", "bob");
-    scene.say(&chat, "alice", "hello").await;
-    scene.read(&chat, "bob", 1).await;
+    let talk = chat("alice", "bob");
+    scene.say(&talk, "alice", "hello").await;
+    scene.read(&talk, "bob", 1).await;
     scene.turn(DUE).await;
     assert_eq!(scene.receiver.taken(), []);
 }
@@ -81,9 +81,9 @@ async fn a_job_is_dropped_that_was_read_or_came_online_or_was_recalled_before_it
         scene.phone(user, "phone").await;
     }
     let alice = UserId::parse("alice").unwrap();
-    let chats = ["bob", "carol", "dave"].map(|user| scene.chat("alice", user));
-    for chat in &chats {
-        scene.say(chat, "alice", "hello").await;
+    let chats = ["bob", "carol", "dave"].map(|user| chat("alice", user));
+    for talk in &chats {
+        scene.say(talk, "alice", "hello").await;
     }
     scene.push.look(DUE).await.unwrap();
     assert_eq!(scene.store.push_totals().await.unwrap().pending, 3);
@@ -120,9 +120,9 @@ async fn who_does_not_want_to_be_disturbed_is_told_of_mentions_by_name_only() {
 async fn quick_messages_are_one_push_with_their_number_and_the_newest_text() {
     let scene = Scene::new().await;
     scene.phone("bob", "phone").await;
-    let chat = scene.chat("alice", "bob");
+    let talk = chat("alice", "bob");
     for what in ["one", "two", "three"] {
-        scene.say(&chat, "alice", what).await;
+        scene.say(&talk, "alice", what).await;
     }
     scene.turn(DUE).await;
     let [told] = &scene.receiver.taken()[..] else { panic!("one webhook") };
@@ -134,11 +134,11 @@ async fn quick_messages_are_one_push_with_their_number_and_the_newest_text() {
 async fn what_comes_while_a_push_is_tried_again_is_merged_into_it() {
     let scene = Scene::new().await;
     scene.phone("bob", "phone").await;
-    let chat = scene.chat("alice", "bob");
+    let talk = chat("alice", "bob");
     scene.receiver.answer(Reply::status(503));
-    scene.say(&chat, "alice", "one").await;
+    scene.say(&talk, "alice", "one").await;
     scene.turn(DUE).await;
-    scene.say(&chat, "alice", "two").await;
+    scene.say(&talk, "alice", "two").await;
     scene.turn(DUE).await;
     assert_eq!(scene.store.push_totals().await.unwrap().pending, 1, "one pending job per device and conversation");
     scene.receiver.answer(Reply::status(204));
@@ -153,9 +153,9 @@ async fn what_comes_while_a_push_is_tried_again_is_merged_into_it() {
 async fn a_receiver_that_fails_is_tried_again_and_then_leaves_a_dead_letter_that_can_be_replayed() {
     let scene = Scene::new().await;
     scene.phone("bob", "phone").await;
-    let chat = scene.chat("alice", "bob");
+    let talk = chat("alice", "bob");
     scene.receiver.answer(Reply { body: "the vendor is down", ..Reply::status(500) });
-    scene.say(&chat, "alice", "hello").await;
+    scene.say(&talk, "alice", "hello").await;
     let mut now = DUE;
     for attempt in 1..=scene.attempts() {
         scene.turn(now).await;
@@ -180,9 +180,9 @@ async fn a_receiver_that_fails_is_tried_again_and_then_leaves_a_dead_letter_that
 #[tokio::test]
 async fn a_refusal_is_a_dead_letter_at_once_and_a_busy_receiver_gets_the_time_it_asks_for() {
     let scene = Scene::new().await;
-    let chat = scene.chat("alice", "bob");
+    let talk = chat("alice", "bob");
     scene.receiver.answer(Reply { retry_after: Some("120"), ..Reply::status(429) });
-    scene.say(&chat, "alice", "hello").await;
+    scene.say(&talk, "alice", "hello").await;
     scene.turn(DUE).await;
     assert_eq!(scene.receiver.taken().len(), 1);
     scene.turn(DUE + 119_000).await;
@@ -196,8 +196,8 @@ async fn a_refusal_is_a_dead_letter_at_once_and_a_busy_receiver_gets_the_time_it
 #[tokio::test]
 async fn a_receiver_that_is_not_there_is_tried_again() {
     let scene = Scene::new().await;
-    let chat = scene.chat("alice", "bob");
-    scene.say(&chat, "alice", "hello").await;
+    let talk = chat("alice", "bob");
+    scene.say(&talk, "alice", "hello").await;
     scene.receiver.stop().await;
     scene.turn(DUE).await;
     assert_eq!(scene.store.push_totals().await.unwrap(), PushTotals { pending: 1, dead: 0 });
@@ -207,8 +207,8 @@ async fn a_receiver_that_is_not_there_is_tried_again() {
 async fn unknown_is_not_offline() {
     let scene = Scene::new().await;
     scene.phone("bob", "phone").await;
-    let chat = scene.chat("alice", "bob");
-    scene.say(&chat, "alice", "hello").await;
+    let talk = chat("alice", "bob");
+    scene.say(&talk, "alice", "hello").await;
     for announced in [None, Some(Marker(1))] {
         scene.server(1, announced).await;
         for minutes in 0..5 {
@@ -252,10 +252,10 @@ async fn a_mobile_connection_that_ended_with_pushes_in_doubt_is_told_what_came_s
     for user in ["bob", "carol"] {
         scene.phone(user, "phone").await;
     }
-    let [with_bob, with_carol] = ["bob", "carol"].map(|user| scene.chat("alice", user));
-    for chat in [&with_bob, &with_carol] {
+    let [with_bob, with_carol] = ["bob", "carol"].map(|user| chat("alice", user));
+    for talk in [&with_bob, &with_carol] {
         // Told already when it came: only the doubt is left.
-        scene.say_unheard(chat, "alice", "hello").await;
+        scene.say_unheard(talk, "alice", "hello").await;
     }
     for (user, terminal) in [("bob", Terminal::Mobile), ("carol", Terminal::Web)] {
         let item = PushItem::User(UserId::parse(user).unwrap(), Some(terminal));
@@ -273,7 +273,7 @@ async fn users_of_a_dead_server_who_do_not_come_back_are_told_what_came_meanwhil
     for user in ["bob", "carol"] {
         scene.phone(user, "phone").await;
         scene.connect_to(1, user, Terminal::Mobile).await;
-        scene.say_unheard(&scene.chat("alice", user), "alice", "hello").await;
+        scene.say_unheard(&chat("alice", user), "alice", "hello").await;
     }
     scene.bury(1).await;
     scene.connect("carol", Terminal::Mobile).await;
@@ -304,8 +304,8 @@ async fn two_workers_share_the_jobs_and_none_is_delivered_twice() {
 #[tokio::test]
 async fn a_webhook_carries_no_text_where_content_is_left_out() {
     let scene = Scene::with(|config| config.include_content = false).await;
-    let chat = scene.chat("alice", "bob");
-    scene.say(&chat, "alice", "a secret").await;
+    let talk = chat("alice", "bob");
+    scene.say(&talk, "alice", "a secret").await;
     scene.turn(DUE).await;
     let [told] = &scene.receiver.taken()[..] else { panic!("one webhook") };
     assert_eq!(told.body["preview"], json!(null));
@@ -316,9 +316,9 @@ async fn a_webhook_carries_no_text_where_content_is_left_out() {
 async fn a_delivered_message_is_not_told() {
     let scene = Scene::new().await;
     scene.phone("bob", "phone").await;
-    let chat = scene.chat("alice", "bob");
-    scene.say(&chat, "alice", "hello").await;
-    let delivered = ReadPosition { conversation: chat, user: UserId::parse("bob").unwrap(), seq: 1 };
+    let talk = chat("alice", "bob");
+    scene.say(&talk, "alice", "hello").await;
+    let delivered = ReadPosition { conversation: talk, user: UserId::parse("bob").unwrap(), seq: 1 };
     scene.store.save_delivered(&[delivered]).await.unwrap();
     scene.turn(DUE).await;
     assert_eq!(scene.receiver.taken(), []);
@@ -327,8 +327,8 @@ async fn a_delivered_message_is_not_told() {
 #[tokio::test]
 async fn the_body_and_its_id_are_what_is_signed() {
     let scene = Scene::new().await;
-    let chat = scene.chat("alice", "bob");
-    scene.say(&chat, "alice", "hello").await;
+    let talk = chat("alice", "bob");
+    scene.say(&talk, "alice", "hello").await;
     scene.turn(DUE).await;
     let [told] = &scene.receiver.taken()[..] else { panic!("one webhook") };
     assert_eq!(told.signature, Receiver::signature(&told.id, told.timestamp, &told.text));

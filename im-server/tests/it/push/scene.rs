@@ -18,6 +18,11 @@ use crate::store::world::{Db, NOW, account, commit_one, committed, group, id, te
 /// When the work of what is said at [`NOW`] is due.
 pub(super) const DUE: i64 = NOW + 5_000;
 
+/// The direct conversation of two people.
+pub(super) fn chat(a: &str, b: &str) -> ConversationId {
+    ConversationId::direct(&id(a), &id(b))
+}
+
 pub(super) struct Scene {
     pub(super) store: Db,
     pub(super) receiver: Receiver,
@@ -86,10 +91,6 @@ impl Scene {
         self.router.refresh().await.unwrap();
         let item = PushItem::Server(ServerId(id), Epoch(1));
         self.store.add_push_work(&[NewWork { item, time: NOW, due: DUE }]).await.unwrap();
-    }
-
-    pub(super) fn chat(&self, a: &str, b: &str) -> ConversationId {
-        ConversationId::direct(&id(a), &id(b))
     }
 
     pub(super) async fn group(&self, name: &str, members: &[&str]) -> ConversationId {

@@ -1,6 +1,7 @@
 //! Several servers on components of their own behind one entrance, for tests of faults.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -37,6 +38,8 @@ pub struct Options {
     pub servers: u16,
     /// Whether each server reaches each component over a link of its own, see [`Cluster::links`].
     pub links: bool,
+    /// A folder for the files of the database; else they lie with the rest.
+    pub database_in: Option<PathBuf>,
     /// Further settings of the servers, by their environment variables.
     pub settings: Vec<(&'static str, String)>,
 }
@@ -102,7 +105,10 @@ impl Cluster {
             Postgres::start(&place, Durability::Process),
             Kafka::start_with(&place, &entrances)
         )?;
-        postgres.database(DATABASE).await?;
+        match &options.database_in {
+            Some(folder) => postgres.database_in(DATABASE, folder).await?,
+            None => postgres.database(DATABASE).await?,
+        }
         let mut links = Vec::new();
         for kafka in to_kafka {
             let (redis, postgres) = (Proxy::to(local(redis.port())).await?, Proxy::to(local(postgres.port())).await?);

@@ -7,8 +7,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use futures_util::FutureExt;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rustix::process::Signal;
 
 use super::daemon::{Daemon, Recipe, find, run};
@@ -16,6 +19,8 @@ use super::place::Place;
 
 /// About 5 s on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// Longest wait for an answer to a request of ours.
+const ANSWER: Duration = Duration::from_secs(10);
 /// The release that `scripts/need kafka` brings.
 const VERSION: &str = "4.1.1";
 /// Any will do; one node never meets another.
@@ -149,6 +154,18 @@ impl Kafka {
     /// `host:port`, as clients want it.
     pub fn brokers(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Removes a topic with all that is in it.
+    pub async fn delete_topic(&self, name: &str) -> Result<()> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.brokers());
+        let admin: AdminClient<DefaultClientContext> = config.create().context("no client of Kafka")?;
+        let options = AdminOptions::new().operation_timeout(Some(ANSWER)).request_timeout(Some(ANSWER));
+        for result in admin.delete_topics(&[name], &options).await? {
+            result.map_err(|(topic, error)| anyhow!("{topic} cannot be removed: {error}"))?;
+        }
+        Ok(())
     }
 
     /// Throws everything away that it holds, topics included; it must not run.

@@ -3,7 +3,8 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use rustix::process::Signal;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
-use super::daemon::{Daemon, Recipe, find, other_than_root, run};
+use super::daemon::{Daemon, Recipe, User, find, other_than_root, run};
 use super::place::Place;
 
 /// A start after a kill replays the log first.
@@ -36,6 +37,8 @@ pub enum Durability {
 pub struct Postgres {
     daemon: Daemon,
     port: u16,
+    /// Whom its files belong to, where that is somebody else.
+    user: Option<User>,
 }
 
 impl Deref for Postgres {
@@ -95,14 +98,14 @@ impl Postgres {
                 }
                 command
             }),
-            user,
+            user: user.clone(),
             ready: Box::new(move |_| async move { connect(port, "postgres").await.is_ok() }.boxed()),
             patience: PATIENCE,
             end: Signal::INT,
         };
         let daemon = Daemon::new(&room, recipe);
         daemon.start().await?;
-        Ok(Self { daemon, port })
+        Ok(Self { daemon, port, user })
     }
 
     /// Its port on 127.0.0.1.
@@ -128,11 +131,24 @@ impl Postgres {
     /// Makes a database, unless it is there.
     pub async fn database(&self, name: &str) -> Result<()> {
         let mut connection = self.connect("postgres").await?;
-        let found =
-            sqlx::query("select 1 from pg_database where datname = $1").bind(name).fetch_optional(&mut connection);
-        if found.await?.is_none() {
+        let found = sqlx::query("select 1 from pg_database where datname = $1").bind(name);
+        if found.fetch_optional(&mut connection).await?.is_none() {
             connection.execute(AssertSqlSafe(format!("create database \"{name}\""))).await?;
         }
+        Ok(())
+    }
+
+    /// Makes a database whose files lie in a folder, which must be empty and exist.
+    pub async fn database_in(&self, name: &str, folder: &Path) -> Result<()> {
+        if let Some(user) = &self.user {
+            let (user, group) = (user.user.parse()?, user.group.parse()?);
+            chown(folder, Some(user), Some(group))
+                .with_context(|| format!("{} cannot be given away", folder.display()))?;
+        }
+        let mut connection = self.connect("postgres").await?;
+        let folder = folder.display();
+        connection.execute(AssertSqlSafe(format!("create tablespace \"{name}\" location '{folder}'"))).await?;
+        connection.execute(AssertSqlSafe(format!("create database \"{name}\" tablespace \"{name}\""))).await?;
         Ok(())
     }
 

@@ -1,10 +1,11 @@
 //! Faults under load: people write to each other over three servers all the time while something breaks. In the end nothing
-//! acknowledged is lost, doubled or out of order, and everybody has it. What heals within seconds is in `quick`.
+//! acknowledged is lost, doubled or out of order, and everybody has it.
 
+mod long;
 mod quick;
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use imcluster_tests::load::{Load, Plan, report};
 use imcluster_tests::stack::Cluster;
@@ -33,4 +34,9 @@ async fn under_load(name: &str, cluster: &Cluster, fault: impl AsyncFnOnce(&Clus
     load.check(&cluster.stage(), &file).await;
     let lasted = healed - begun;
     report(&format!("{name}: lasted {lasted:.1?}, recovered {took:.1?} after it; {messages} messages, no violation"));
+}
+
+/// How long a fault lasts: the fault itself, not a wait for something.
+async fn lasts(time: Duration) {
+    tokio::time::sleep(time).await;
 }

@@ -1,11 +1,12 @@
-//! Faults that heal within seconds: every run of `make test-stack` has them.
+//! Faults that heal within seconds: every run of `make test-stack` has them. One cluster serves several, each with people
+//! of its own.
 
 use std::time::Duration;
 
-use imcluster_tests::stack::Cluster;
+use imcluster_tests::stack::{Cluster, DATABASE};
 use imcluster_tests::stage::{Person, direct};
 
-use super::under_load;
+use super::{lasts, under_load};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis, PostgreSQL, Kafka and nginx: make test-stack"]
@@ -24,48 +25,62 @@ async fn people_on_different_servers_talk() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis, PostgreSQL, Kafka and nginx: make test-stack"]
-async fn a_server_is_killed() {
+async fn a_server_is_killed_and_comes_back() {
     let cluster = Cluster::start(3).await;
     under_load("a-server-is-killed", &cluster, async |cluster| cluster.server(1).kill()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs Redis, PostgreSQL, Kafka and nginx: make test-stack"]
-async fn a_killed_server_comes_back() {
-    let cluster = Cluster::start(3).await;
-    under_load("a-killed-server-comes-back", &cluster, async |cluster| {
-        cluster.server(1).kill();
-        cluster.server(1).start().await.unwrap();
+    cluster.server(1).start().await.unwrap();
+    under_load("a-server-is-killed-and-comes-back", &cluster, async |cluster| {
+        cluster.server(2).kill();
+        cluster.server(2).start().await.unwrap();
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis, PostgreSQL, Kafka and nginx: make test-stack"]
-async fn redis_forgets_everything() {
+async fn redis_forgets_everything_hangs_and_is_killed() {
     let cluster = Cluster::start(3).await;
     under_load("redis-forgets-everything", &cluster, async |cluster| cluster.redis.flush().await.unwrap()).await;
+    under_load("redis-answers-nobody-for-3-s", &cluster, async |cluster| {
+        let _: () = cluster.redis.command(&["CLIENT", "PAUSE", "3000", "ALL"]).await.unwrap();
+        lasts(Duration::from_secs(3)).await;
+    })
+    .await;
+    under_load("redis-is-killed-and-started-again", &cluster, async |cluster| {
+        cluster.redis.kill();
+        cluster.redis.start().await.unwrap();
+    })
+    .await;
+    under_load("redis-is-down-for-10-s", &cluster, async |cluster| {
+        cluster.redis.kill();
+        lasts(Duration::from_secs(10)).await;
+        cluster.redis.start().await.unwrap();
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis, PostgreSQL, Kafka and nginx: make test-stack"]
-async fn kafka_hangs_for_some_seconds() {
+async fn kafka_hangs_is_killed_and_comes_back_empty() {
     let cluster = Cluster::start(3).await;
-    under_load("kafka-hangs-for-some-seconds", &cluster, async |cluster| {
+    under_load("kafka-hangs-for-5-s", &cluster, async |cluster| {
         cluster.kafka.pause();
-        // The fault itself, not a wait for something.
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        lasts(Duration::from_secs(5)).await;
         cluster.kafka.resume();
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs Redis, PostgreSQL, Kafka and nginx: make test-stack"]
-async fn kafka_is_killed_and_started_again() {
-    let cluster = Cluster::start(3).await;
     under_load("kafka-is-killed-and-started-again", &cluster, async |cluster| {
         cluster.kafka.kill();
+        cluster.kafka.start().await.unwrap();
+    })
+    .await;
+    under_load("a-topic-is-deleted-and-made-again", &cluster, async |cluster| {
+        cluster.kafka.delete_topic("im.1").await.unwrap();
+    })
+    .await;
+    under_load("kafka-comes-back-empty", &cluster, async |cluster| {
+        cluster.kafka.kill();
+        cluster.kafka.empty().await.unwrap();
         cluster.kafka.start().await.unwrap();
     })
     .await;
@@ -73,11 +88,15 @@ async fn kafka_is_killed_and_started_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis, PostgreSQL, Kafka and nginx: make test-stack"]
-async fn postgres_is_stopped_at_once_and_started_again() {
+async fn postgres_stops_at_once_and_loses_its_connections() {
     let cluster = Cluster::start(3).await;
-    under_load("postgres-is-stopped-at-once", &cluster, async |cluster| {
+    under_load("postgres-stops-at-once-and-starts-again", &cluster, async |cluster| {
         assert!(cluster.postgres.stop_immediately().await);
         cluster.postgres.start().await.unwrap();
+    })
+    .await;
+    under_load("all-connections-to-postgres-are-cut", &cluster, async |cluster| {
+        assert!(cluster.postgres.cut(DATABASE).await.unwrap() > 0);
     })
     .await;
 }

@@ -1,5 +1,7 @@
 //! What travels between servers: one record per server id and message, never one per recipient.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::close::CloseReason;
@@ -16,6 +18,9 @@ pub struct Record {
     pub from: ServerId,
     /// What to do.
     pub payload: Payload,
+    /// The message is being followed: the W3C `traceparent` of its publication. Absent from nearly all records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Arc<str>>,
 }
 
 /// What a record asks a server to do.

@@ -29,6 +29,8 @@ pub struct Routed {
     pub about: Option<About>,
     /// Frames with the same key keep their order on the bus.
     pub key: Option<ConversationId>,
+    /// The message is being followed: a W3C `traceparent` for its records to carry.
+    pub trace: Option<Arc<str>>,
 }
 
 /// Who gets a frame.
@@ -167,7 +169,7 @@ impl Router {
 
     /// Asks a server to end connections of a user.
     pub async fn disconnect(&self, server: ServerId, epoch: Epoch, disconnect: Disconnect) -> Result<(), BusError> {
-        let record = Record { epoch, from: self.from, payload: Payload::Disconnect(disconnect) };
+        let record = Record { epoch, from: self.from, payload: Payload::Disconnect(disconnect), trace: None };
         let outgoing = Outgoing { server, key: None, record: Arc::new(record) };
         self.bus.publish(vec![outgoing]).await.into_iter().find(Result::is_err).unwrap_or(Ok(()))
     }
@@ -222,7 +224,7 @@ impl Router {
 
     fn records(&self, push: Routed, targets: Vec<Target>) -> impl Iterator<Item = Outgoing> {
         let from = self.from;
-        let Routed { to, frame, about, key } = push;
+        let Routed { to, frame, about, key, trace } = push;
         targets.into_iter().map(move |Target { server, epoch, users }| {
             let audience = match &to {
                 Recipients::Users { except, .. } => Audience::Users { users, except: *except },
@@ -235,7 +237,7 @@ impl Router {
                 Recipients::Watchers(user) => Audience::Watchers { user: user.clone() },
             };
             let push = Push { audience, frame: frame.clone(), about: about.clone() };
-            let record = Record { epoch, from, payload: Payload::Push(push) };
+            let record = Record { epoch, from, payload: Payload::Push(push), trace: trace.clone() };
             Outgoing { server, key: key.clone(), record: Arc::new(record) }
         })
     }

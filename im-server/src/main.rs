@@ -41,7 +41,7 @@ fn main() -> ExitCode {
             return ExitCode::from(WRONG_SETTINGS);
         }
     };
-    let result = telemetry::start(command.log()).and_then(|()| {
+    let result = telemetry::start_log(command.log()).and_then(|()| {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(run(command))
     });
@@ -116,11 +116,16 @@ async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Serve(settings) => {
             let metrics = im_server::api::install_metrics()?;
+            let traces = telemetry::trace::start(&settings.trace, settings.listen.server_id)?;
             let server = tokio::select! {
                 started = serve::start(&settings, metrics) => started?,
                 () = stop.asked() => return Ok(()),
             };
-            until_stopped(server, stop, settings.drain.order()).await
+            let result = until_stopped(server, stop, settings.drain.order()).await;
+            if let Some(traces) = traces {
+                traces.stop().await;
+            }
+            result
         }
         Command::Migrate(settings) => tokio::select! {
             migrated = serve::migrate(&settings) => migrated,

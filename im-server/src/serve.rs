@@ -1,5 +1,6 @@
 //! `im-server serve`: one server of a cluster, on `PostgreSQL`, Redis and Kafka; or a single one on `SQLite`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use im_sdk::bus::kafka::KafkaBus;
@@ -14,9 +15,9 @@ use crate::api::Management;
 use crate::config::{DatabaseUrl, MigrateSettings, ServeSettings};
 use crate::identity::LEASE_TTL;
 use crate::server::{Assembly, Server, serve_management};
-use crate::startup::{self, WrongSettings};
+use crate::startup::{self, Hope as _, WrongSettings};
 use crate::store::Store;
-use crate::store::postgres::{PostgresConfig, PostgresStore};
+use crate::store::postgres::{OpenError, PostgresStore};
 use crate::store::sqlite::SqliteStore;
 
 /// Records that may wait for a single server; the relay waits when it is full.
@@ -34,9 +35,9 @@ pub async fn start(settings: &ServeSettings, metrics: PrometheusHandle) -> anyho
     tracing::info!(%server, %address, "the management port is open");
 
     let (store, committers): (Arc<dyn Store>, usize) = match &settings.database.database_url {
-        DatabaseUrl::Sqlite(path) => (Arc::new(SqliteStore::open(path).await?), 1),
+        DatabaseUrl::Sqlite(path) => (Arc::new(open_sqlite(path).await?), 1),
         DatabaseUrl::Postgres(url) => {
-            let config = PostgresConfig::new(url);
+            let config = settings.database.postgres(url);
             let open = startup::until(&management, "PostgreSQL", async || PostgresStore::open(&config).await);
             (Arc::new(open.await?), COMMITTERS)
         }
@@ -83,8 +84,20 @@ pub async fn start(settings: &ServeSettings, metrics: PrometheusHandle) -> anyho
 /// Brings the database to this version.
 pub async fn migrate(settings: &MigrateSettings) -> anyhow::Result<()> {
     match &settings.database.database_url {
-        DatabaseUrl::Sqlite(path) => drop(SqliteStore::open(path).await?),
-        DatabaseUrl::Postgres(url) => PostgresStore::migrate(&PostgresConfig::new(url)).await?,
+        DatabaseUrl::Sqlite(path) => drop(open_sqlite(path).await?),
+        DatabaseUrl::Postgres(url) => {
+            PostgresStore::migrate(&settings.database.postgres(url)).await.map_err(hopeless)?
+        }
     }
     Ok(())
+}
+
+/// What is wrong with a file will not pass by itself.
+async fn open_sqlite(path: &Path) -> Result<SqliteStore, WrongSettings> {
+    SqliteStore::open(path).await.map_err(|error| WrongSettings(format!("{}: {error}", path.display())))
+}
+
+/// Who migrates waits for nothing, but is told whether waiting would help.
+fn hopeless(error: OpenError) -> anyhow::Error {
+    if error.may_pass() { error.into() } else { WrongSettings(error.to_string()).into() }
 }

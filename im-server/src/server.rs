@@ -242,9 +242,13 @@ impl Server {
     /// Sends away who is left, and writes what is only in memory.
     pub async fn stop(mut self) {
         let fenced = *self.phase.borrow() == Phase::Fenced;
-        if !fenced {
-            self.phase.send_replace(Phase::Draining);
-        }
+        self.phase.send_if_modified(|phase| {
+            let serving = matches!(phase, Phase::Starting | Phase::Serving);
+            if serving {
+                *phase = Phase::Draining;
+            }
+            serving
+        });
         let reason = if fenced { "fenced" } else { "stopping" };
         if tokio::time::timeout(GOODBYE, self.gateway.leave(reason)).await.is_err() {
             tracing::warn!("some connections did not take their goodbye in time");

@@ -1,5 +1,7 @@
 //! Any id, content, frame and record.
 
+use std::sync::Arc;
+
 use im_protocol::client::{self, ClientFrame, Hello, History, Mark, Room, Send, Sync, SyncItem, Target};
 use im_protocol::close::CloseReason;
 use im_protocol::limits::Limits;
@@ -327,6 +329,8 @@ pub(crate) fn record() -> impl Strategy<Value = Record> {
     let disconnect = (user(), vec(any::<u64>().prop_map(ConnectionId), 0..4)).prop_map(|(user, connections)| {
         Payload::Disconnect(Disconnect { user, connections, reason: CloseReason::Kicked })
     });
-    (any::<(u64, u16)>(), prop_oneof![push().prop_map(Payload::Push), disconnect])
-        .prop_map(|((epoch, from), payload)| Record { epoch: Epoch(epoch), from: ServerId(from), payload })
+    let trace = of("00-[0-9a-f]{32}-[0-9a-f]{16}-01".prop_map(Arc::from));
+    (any::<(u64, u16)>(), prop_oneof![push().prop_map(Payload::Push), disconnect], trace).prop_map(
+        |((epoch, from), payload, trace)| Record { epoch: Epoch(epoch), from: ServerId(from), payload, trace },
+    )
 }

@@ -63,5 +63,5 @@ pub(crate) fn frame() -> Frame {
 pub(crate) fn record(number: u64) -> Record {
     let audience = Audience::Room { conversation: conversation("r:1") };
     let push = Push { audience, frame: frame(), about: None };
-    Record { epoch: Epoch(number), from: ServerId(0), payload: Payload::Push(push) }
+    Record { epoch: Epoch(number), from: ServerId(0), payload: Payload::Push(push), trace: None }
 }

@@ -55,7 +55,7 @@ async fn targets(held: &[Held], dead: &BTreeSet<u16>) -> (Vec<(u16, BTreeSet<Str
     let users: Vec<_> = (0..10).map(|n| user(&format!("user{n}"))).collect();
     let members =
         Recipients::Members { conversation: group, seq: 1, members_version: 1, also: Vec::new(), everyone: false };
-    let routed = |to| Routed { to, frame: frame(), about: None, key: None };
+    let routed = |to| Routed { to, frame: frame(), about: None, key: None, trace: None };
     let by_name = Recipients::Users { users: users.into(), except: None };
     let published = router.publish(vec![routed(by_name), routed(members)]).await;
     let (mut named, mut interested) = (Vec::new(), Vec::new());

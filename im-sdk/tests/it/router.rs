@@ -139,7 +139,7 @@ fn push(outgoing: &Outgoing) -> &Push {
 }
 
 fn routed(to: Recipients) -> Routed {
-    Routed { to, frame: frame(), about: None, key: None }
+    Routed { to, frame: frame(), about: None, key: None, trace: None }
 }
 
 fn to_users(names: &[&str]) -> Recipients {

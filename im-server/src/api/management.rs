@@ -198,6 +198,11 @@ async fn ready(State(management): State<Arc<Management>>) -> Response {
 }
 
 async fn metrics(State(management): State<Arc<Management>>) -> Response {
+    let Status { phase, connections, .. } = management.status();
+    metrics::gauge!("im_ready").set(if phase == Phase::Serving { 1.0 } else { 0.0 });
+    // Connections are far below 2^52.
+    #[allow(clippy::cast_precision_loss)]
+    metrics::gauge!("im_connections").set(connections as f64);
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     ([(header::CONTENT_TYPE, format)], management.metrics.render()).into_response()
 }

@@ -33,7 +33,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub use limits::AddressLimits;
 pub use management::{DrainRequest, DrainStatus, Managed, Management, Phase, Status, management_router};
 pub use problem::{Problem, unknown_method, unknown_path};
-pub use prometheus::{install_metrics, keep_metrics};
+pub use prometheus::{Kind, METRICS, Metric, install_metrics, keep_metrics};
 
 use crate::chat::{Chat, Secret};
 

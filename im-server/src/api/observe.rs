@@ -10,9 +10,12 @@ use im_protocol::{ErrorCode, WireError};
 use tracing::Instrument;
 
 use super::problem::Problem;
+use crate::telemetry::trace;
 
 /// A request that takes longer is given up: by then its caller has.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// W3C Trace Context, 3.2.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Characters of a request id that someone else made.
 const REQUEST_ID_CHARS: usize = 100;
@@ -24,13 +27,26 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
     // The template, not the path: it is few, and holds nobody's data.
     let path = request.extensions().get::<MatchedPath>().map_or("(none)", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("request", id = %id.to_str().unwrap_or_default(), %method, path);
-    let handled = tokio::time::timeout(TIME_LIMIT, next.run(request)).instrument(span.clone()).await;
+    let caller = request.headers().get(TRACEPARENT).and_then(|context| context.to_str().ok());
+    let mut followed = trace::Span::at_the_edge(|| format!("{} {path}", method_label(&method)), caller);
+    let answer = tokio::time::timeout(TIME_LIMIT, next.run(request)).instrument(span.clone());
+    let handled = match &followed {
+        Some(followed) => trace::within(followed, answer).await,
+        None => answer.await,
+    };
     let mut response = handled.unwrap_or_else(|_| {
         let detail = "the request took longer than 30 s: try again";
         Problem::new(WireError::new(ErrorCode::Unavailable, detail)).into_response()
     });
 
     let status = response.status();
+    if let Some(followed) = &mut followed {
+        followed.note("http.response.status_code", status.as_u16().into());
+        if status.is_server_error() {
+            followed.fail("server error");
+        }
+    }
+    drop(followed);
     let elapsed = started.elapsed();
     span.in_scope(|| {
         if status.is_server_error() {

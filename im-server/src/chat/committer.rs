@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{Publish, Result, now_ms};
 use crate::store::{self, Committed, Messages, NewMessage, OutboxId, Outcome, Refusal, StoreError};
+use crate::telemetry::trace::{Part, Span};
 
 /// Messages that may wait for a committer; a sender waits when it is full, and its socket is not read meanwhile.
 const QUEUE: usize = 4096;
@@ -30,12 +31,14 @@ pub(super) struct Job {
     pub(super) message: NewMessage,
     pub(super) answer: Answer,
     submitted: Instant,
+    /// Its send, if it is being followed.
+    span: Option<Span>,
 }
 
 impl Job {
     /// A message that comes now.
-    pub(super) fn new(message: NewMessage, answer: Answer) -> Self {
-        Self { message, answer, submitted: Instant::now() }
+    pub(super) fn new(message: NewMessage, answer: Answer, span: Option<Span>) -> Self {
+        Self { message, answer, submitted: Instant::now(), span }
     }
 }
 
@@ -97,6 +100,7 @@ struct Waiting {
     conversation: ConversationId,
     client_message_id: ClientMessageId,
     answer: Answer,
+    span: Option<Span>,
 }
 
 impl Waiting {
@@ -128,27 +132,35 @@ impl CommitTask {
         while self.0.recv_many(&mut jobs, BATCH).await > 0 {
             let (stopped, rest): (Vec<_>, Vec<_>) = jobs.drain(..).partition(|job| broken.stops(job));
             for job in stopped {
+                metrics::counter!("im_answers_total", "result" => "failed").increment(1);
                 (job.answer)(Err(failed_before()));
             }
             let (batch, waiting): (Vec<NewMessage>, Vec<Waiting>) = rest
                 .into_iter()
-                .map(|Job { message, answer, .. }| {
+                .map(|Job { message, answer, span, .. }| {
                     let conversation = message.conversation.clone();
                     let client_message_id = message.client_message_id.clone();
-                    (message, Waiting { conversation, client_message_id, answer })
+                    (message, Waiting { conversation, client_message_id, answer, span })
                 })
                 .unzip();
             if batch.is_empty() {
                 continue;
             }
-            match commit(&*store, batch).await {
+            let followed = follow(&waiting);
+            let committed = commit(&*store, batch).await;
+            drop(followed);
+            match committed {
                 Ok((outbox, outcomes)) => settle(waiting, outbox, outcomes, &*publish),
                 Err(error) => {
                     if matches!(error, StoreError::Unavailable(_)) {
                         broken.add(waiting.iter().map(|waiting| &waiting.conversation));
                     }
                     let error = WireError::from(error);
-                    for waiting in waiting {
+                    metrics::counter!("im_answers_total", "result" => "failed").increment(waiting.len() as u64);
+                    for mut waiting in waiting {
+                        if let Some(span) = &mut waiting.span {
+                            span.fail(error.code.as_str());
+                        }
                         (waiting.answer)(Err(error.clone()));
                     }
                 }
@@ -171,19 +183,39 @@ async fn commit<S: Messages + ?Sized>(
     result
 }
 
+/// The commit of a batch, linked with those of its sends that are being followed.
+fn follow(waiting: &[Waiting]) -> Option<Span> {
+    let sends: Vec<_> = waiting.iter().filter_map(|waiting| Some(waiting.span.as_ref()?.context())).collect();
+    let mut commit = Span::under(sends.first().map(AsRef::as_ref), "commit", Part::Inside)?;
+    commit.note("im.batch.messages", waiting.len() as u64);
+    sends.iter().for_each(|send| commit.link(send));
+    Some(commit)
+}
+
 /// Publishes what was committed, and tells everyone what became of their message.
 fn settle(waiting: Vec<Waiting>, outbox: Option<OutboxId>, outcomes: Vec<Outcome>, publish: &dyn Publish) {
     let told: Vec<_> = waiting.iter().zip(&outcomes).map(|(waiting, outcome)| waiting.told(outcome)).collect();
-    let messages: Vec<_> = outcomes
-        .into_iter()
-        .filter_map(|outcome| match outcome {
-            Outcome::Committed(message) => Some(*message),
-            _ => None,
-        })
-        .collect();
+    let (mut messages, mut traces) = (Vec::with_capacity(outcomes.len()), Vec::new());
+    let mut duplicates = 0;
+    let answers = outcomes.len();
+    for (outcome, waiting) in outcomes.into_iter().zip(&waiting) {
+        match outcome {
+            Outcome::Committed(message) => {
+                traces.extend(waiting.span.as_ref().map(|span| (messages.len(), span.context())));
+                messages.push(*message);
+            }
+            Outcome::Duplicate { .. } => duplicates += 1,
+            Outcome::Reused | Outcome::Refused(_) | Outcome::Unstorable => {}
+        }
+    }
+    for (result, count) in
+        [("committed", messages.len()), ("duplicate", duplicates), ("refused", answers - messages.len() - duplicates)]
+    {
+        metrics::counter!("im_answers_total", "result" => result).increment(count as u64);
+    }
     metrics::counter!("im_messages_committed_total").increment(messages.len() as u64);
     // Published before it is acked, so that no later batch can overtake it.
-    publish.committed(Committed { outbox, messages, ..Committed::default() });
+    publish.committed(Committed { outbox, messages, traces, ..Committed::default() });
     for (waiting, told) in waiting.into_iter().zip(told) {
         (waiting.answer)(told);
     }
@@ -337,7 +369,7 @@ mod tests {
             max_conversations: 0,
         };
         let (answer, told) = oneshot::channel();
-        committer.submit(Job::new(message, Box::new(move |result| drop(answer.send(result))))).await;
+        committer.submit(Job::new(message, Box::new(move |result| drop(answer.send(result))), None)).await;
         told
     }
 

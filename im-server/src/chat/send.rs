@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::committer::{self, Answer, Job};
 use super::{Caller, Chat, Result, Right, registry_unavailable};
 use crate::store::{NewMessage, Outcome};
+use crate::telemetry::trace;
 
 /// Whether the one who asks is inside the room that is asked for. Rooms have no stored members: whoever holds the
 /// connection knows.
@@ -72,10 +73,21 @@ impl Chat {
     /// Puts a message into the committer's queue; `answer` is called when it is committed or refused. Messages of one
     /// caller are committed in the order of the calls, if each call is awaited before the next.
     pub async fn submit(&self, caller: &Caller, send: Send, inside: Inside, answer: Answer) {
+        metrics::counter!("im_sends_total").increment(1);
+        let mut span = trace::send();
         match self.check(caller, send, inside).await {
-            Ok(Checked::Message(message)) => self.committer.submit(Job::new(*message, answer)).await,
-            Ok(Checked::Known(sent)) => answer(Ok(sent)),
-            Err(error) => answer(Err(error)),
+            Ok(Checked::Message(message)) => self.committer.submit(Job::new(*message, answer, span)).await,
+            Ok(Checked::Known(sent)) => {
+                metrics::counter!("im_answers_total", "result" => "duplicate").increment(1);
+                answer(Ok(sent));
+            }
+            Err(error) => {
+                metrics::counter!("im_answers_total", "result" => "refused").increment(1);
+                if let Some(span) = &mut span {
+                    span.fail(error.code.as_str());
+                }
+                answer(Err(error));
+            }
         }
     }
 

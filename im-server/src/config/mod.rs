@@ -13,6 +13,6 @@ pub use push::PushSettings;
 pub use resolve::{Problems, command, resolve, with_variables};
 pub use settings::{
     DatabaseSettings, DrainSettings, KafkaSettings, LimitSettings, ListenSettings, LogFormat, LogSettings,
-    MigrateSettings, PolicySettings, RedisSettings, SecretSettings, ServeSettings, Settings,
+    MigrateSettings, PolicySettings, RedisSettings, SecretSettings, ServeSettings, Settings, TraceSettings,
 };
 pub use values::DatabaseUrl;

@@ -15,11 +15,13 @@ use im_sdk::registry::redis::{RedisConfig, RedisUrlError};
 
 use super::push::PushSettings;
 use super::values::{
-    DatabaseUrl, boolean, brokers, log_filter, password, readable_file, server_id, signing_secret, token, topic_prefix,
+    DatabaseUrl, boolean, brokers, http_url, log_filter, password, readable_file, server_id, share, signing_secret,
+    token, topic_prefix,
 };
 use crate::api::AddressLimits;
 use crate::chat::{self, Secret};
 use crate::gateway::{Admission, Bounds, Order, SETTLE, TrustedProxies};
+use crate::store::postgres::PostgresConfig;
 
 /// Settings that know what cannot be together.
 pub trait Settings: Args {
@@ -60,6 +62,9 @@ pub struct ServeSettings {
     /// What it writes about the run.
     #[command(flatten)]
     pub log: LogSettings,
+    /// What it tells of single messages.
+    #[command(flatten)]
+    pub trace: TraceSettings,
 }
 
 /// Settings of `im-server migrate`.
@@ -121,6 +126,23 @@ pub struct DatabaseSettings {
     /// postgres://USER:PASSWORD@HOST:PORT/DATABASE, or sqlite:///PATH/OF/FILE for a single server
     #[arg(long, value_name = "URL", hide_env_values = true)]
     pub database_url: DatabaseUrl,
+    /// Connections of this server to PostgreSQL at most; those of all servers stay below its max_connections
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=1_000))]
+    pub database_connections: u16,
+    /// How long a statement may run before PostgreSQL ends it, 1 … 60 seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=60))]
+    pub database_statement_seconds: u16,
+}
+
+impl DatabaseSettings {
+    /// How to reach the PostgreSQL at `url`.
+    pub fn postgres(&self, url: &str) -> PostgresConfig {
+        PostgresConfig {
+            max_connections: self.database_connections.into(),
+            statement_timeout: Duration::from_secs(self.database_statement_seconds.into()),
+            ..PostgresConfig::new(url)
+        }
+    }
 }
 
 /// Where connections are.
@@ -389,6 +411,18 @@ pub struct LogSettings {
     /// How to log: text for people, json for collectors
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+}
+
+/// Following single messages through all servers.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Traces")]
+pub struct TraceSettings {
+    /// OpenTelemetry collector to send traces to, by OTLP over HTTP, as http://collector:4318; without one nothing is traced
+    #[arg(long, value_name = "URL", value_parser = http_url)]
+    pub otlp_endpoint: Option<String>,
+    /// Share of messages and requests that are followed, 0 … 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.01, value_parser = share)]
+    pub trace_ratio: f64,
 }
 
 /// How lines of the log look.

@@ -85,6 +85,22 @@ pub(super) fn log_filter(text: &str) -> Result<String, Unfit> {
     }
 }
 
+/// A part of all.
+pub(super) fn share(text: &str) -> Result<f64, Unfit> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => unfit("expected a number from 0 to 1"),
+    }
+}
+
+/// A URL of HTTP.
+pub(super) fn http_url(text: &str) -> Result<String, Unfit> {
+    match text.split_once("://") {
+        Some(("http" | "https", _)) if host(text).is_some() => Ok(text.to_owned()),
+        _ => unfit("expected http://HOST:PORT or https://HOST:PORT"),
+    }
+}
+
 /// A database.
 #[derive(Clone, PartialEq, Eq)]
 pub enum DatabaseUrl {

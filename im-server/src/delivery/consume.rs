@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use super::spread::Spread;
 use crate::hub::{Connection, Hub, SharedFrame};
 use crate::store::{MemberList, Store};
+use crate::telemetry::trace::{Part, Span};
 
 /// Records taken at once: each connection they touch is written to once.
 const BATCH: usize = 256;
@@ -48,6 +49,7 @@ pub async fn consume(hub: Arc<Hub>, store: Arc<dyn Store>, mut subscription: Box
         loads: JoinSet::new(),
         resync: Spread::new(),
         touched: Vec::new(),
+        followed: Vec::new(),
     };
     let mut deliveries = Vec::with_capacity(BATCH);
     loop {
@@ -96,6 +98,8 @@ struct Consumer {
     loads: JoinSet<(ConversationId, Option<MemberList>)>,
     resync: Spread<Arc<Connection>>,
     touched: Vec<Arc<Connection>>,
+    /// Records that are being followed until they are written.
+    followed: Vec<Span>,
 }
 
 impl Consumer {
@@ -116,10 +120,14 @@ impl Consumer {
             metrics::counter!("im_records_of_older_epochs_total").increment(1);
             return Taken::Here;
         }
+        let span = Span::under(record.trace.as_deref(), "consume", Part::Consumer);
+        let handing_over = Span::under(span.as_ref().map(Span::context).as_deref(), "push", Part::Inside);
         match &record.payload {
             Payload::Push(push) => self.push(push),
             Payload::Disconnect(disconnect) => self.hub.disconnect(disconnect),
         }
+        self.followed.extend(handing_over);
+        self.followed.extend(span);
         Taken::Here
     }
 
@@ -171,6 +179,7 @@ impl Consumer {
 
     fn tell_the_next(&mut self) {
         let frame = SharedFrame::resync();
+        metrics::counter!("im_resyncs_total", "reason" => "gap").increment(1);
         self.touched.extend(self.resync.next().filter(|connection| connection.sink.enqueue(&frame)));
     }
 
@@ -178,5 +187,6 @@ impl Consumer {
         for connection in self.touched.drain(..) {
             connection.sink.flush();
         }
+        self.followed.clear();
     }
 }

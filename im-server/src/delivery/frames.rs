@@ -38,6 +38,9 @@ impl Frames {
         for message in &committed.messages {
             routed.push(self.message(message, false).await?);
         }
+        for (at, trace) in &committed.traces {
+            routed[*at].trace = Some(trace.clone());
+        }
         for message in &committed.changed {
             routed.push(self.message(message, true).await?);
         }
@@ -67,7 +70,7 @@ impl Frames {
             ServerFrame::Message(Box::new(message.clone()))
         };
         let about = About { conversation: conversation.clone(), head: message.seq, rev: message.rev };
-        Ok(Routed { to, frame: Frame::encode(&frame), about: Some(about), key: Some(conversation) })
+        Ok(Routed { to, frame: Frame::encode(&frame), about: Some(about), key: Some(conversation), trace: None })
     }
 
     /// Hints to pull a conversation, by its `newest` message, for everyone who may see any of the messages from `oldest`
@@ -174,6 +177,7 @@ fn poke(to: Recipients, conversation: &ConversationId, head: Seq, rev: im_protoc
         frame: Frame::encode(&ServerFrame::Resync(resync)),
         about: Some(About { conversation: conversation.clone(), head, rev }),
         key: Some(conversation.clone()),
+        trace: None,
     }
 }
 
@@ -186,6 +190,7 @@ pub(super) fn removed(removal: &Removal) -> Routed {
         frame: Frame::encode(&ServerFrame::Event(event)),
         about: Some(About { conversation: conversation.clone(), head: 0, rev: 0 }),
         key: Some(conversation.clone()),
+        trace: None,
     }
 }
 

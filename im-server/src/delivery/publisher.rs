@@ -72,7 +72,7 @@ impl Publish for Publisher {
     }
 
     fn transient(&self, to: Recipients, frame: &ServerFrame, key: Option<ConversationId>) {
-        let routed = Routed { to, frame: Frame::encode(frame), about: None, key };
+        let routed = Routed { to, frame: Frame::encode(frame), about: None, key, trace: None };
         self.offer(Job::Transient(Box::new(routed)));
     }
 

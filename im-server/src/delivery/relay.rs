@@ -5,7 +5,7 @@
 //! is tried again, with all that came after it, before anything else. What memory has no room for, or what has waited
 //! too long to be worth it, is left to the sweep.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,7 @@ use super::publisher::{Job, Queue};
 use super::push::Wanted;
 use crate::chat::{Devices, now_ms};
 use crate::store::{Committed, CommittedMessage, Holder, NewWork, OutboxId, Store};
+use crate::telemetry::trace::{Part, Span};
 
 /// Jobs taken at once: their recipients are looked up in one round trip.
 const BATCH: usize = 256;
@@ -167,6 +168,7 @@ impl Relay {
         let mut asked: Vec<usize> = (0..pushes.len()).collect();
         let started = Instant::now();
         let mut pause = RETRY.0;
+        let mut spans = follow(&mut pushes);
         while !asked.is_empty() {
             // What is tried again belongs to rows: a frame that is not stored is not worth it.
             let attempt = asked.iter().map(|&n| pushes[n].clone()).collect();
@@ -174,6 +176,9 @@ impl Relay {
             count(&published);
             for (&n, published) in asked.iter().zip(&published) {
                 fates[n] = Fate::of(&published.delivered);
+                if let Some(span) = spans.get_mut(&n) {
+                    span.note("im.records", published.records as u64);
+                }
             }
             let stored = |n: &usize| rows.iter().any(|row| row.pushes.contains(n));
             asked = again(&asked, &fates, &pushes).into_iter().filter(stored).collect();
@@ -186,6 +191,11 @@ impl Relay {
             }
         }
         pushes.clear();
+        for (n, mut span) in spans {
+            if fates[n] != Fate::Delivered {
+                span.fail("left to the sweep");
+            }
+        }
         for Row { id, pushes, work } in rows {
             if fates[pushes].iter().all(|fate| *fate == Fate::Delivered) {
                 self.outstanding.acked(id, work);
@@ -254,6 +264,18 @@ impl Relay {
             self.outstanding.settled(&ids, work);
         }
     }
+}
+
+/// Begins the publication of what is being followed, and has the records carry on from there.
+fn follow(pushes: &mut [Routed]) -> HashMap<usize, Span> {
+    let mut spans = HashMap::new();
+    for (n, push) in pushes.iter_mut().enumerate() {
+        if let Some(span) = Span::under(push.trace.as_deref(), "publish", Part::Producer) {
+            push.trace = Some(span.context());
+            spans.insert(n, span);
+        }
+    }
+    spans
 }
 
 /// Counts a statement of the relay: there should be far fewer than messages.
@@ -365,6 +387,7 @@ mod tests {
             frame: Frame::encode(&ServerFrame::Typing(typing)),
             about: None,
             key: Some(conversation),
+            trace: None,
         }
     }
 

@@ -292,6 +292,7 @@ impl Outbox {
                 return;
             }
             if queue.bytes <= self.bounds.queue_bytes / 2 && !queue.missed.is_empty() {
+                metrics::counter!("im_resyncs_total", "reason" => "slow").increment(queue.missed.len() as u64);
                 for about in std::mem::take(&mut queue.missed) {
                     let frame = ServerFrame::Resync(Resync {
                         head: about.as_ref().map(|about| about.head),
@@ -444,6 +445,10 @@ impl Sink for Outbox {
         } else if now >= self.expires.load(Ordering::Relaxed) {
             self.close(CloseReason::Unauthorized);
         }
+    }
+
+    fn queued(&self) -> usize {
+        self.queue.lock().bytes
     }
 
     fn session(&self) -> SessionId {

@@ -22,11 +22,14 @@ pub async fn sweep(gateway: Arc<Gateway>) {
     for round in 1_u32.. {
         ticks.tick().await;
         let now = now_ms();
-        for hub in gateway.hubs() {
-            for connection in hub.all() {
-                connection.sink.check(now);
-            }
+        let mut queued = 0;
+        for connection in gateway.hubs().iter().flat_map(|hub| hub.all()) {
+            connection.sink.check(now);
+            queued += connection.sink.queued();
         }
+        // Bytes in memory are far below 2^52.
+        #[allow(clippy::cast_precision_loss)]
+        metrics::gauge!("im_queue_bytes").set(queued as f64);
         if round % SESSIONS_EVERY == 0 {
             close_ended_sessions(&gateway).await;
         }

@@ -40,6 +40,8 @@ pub trait Sink: Send + Sync + 'static {
     fn send_away(&self, goaway: GoAway);
     /// Checks the clock: closes what is silent, stalled or expired.
     fn check(&self, now: TimeMs);
+    /// Bytes that wait for the peer to take them.
+    fn queued(&self) -> usize;
     /// The session whose token opened the connection, or renewed it last.
     fn session(&self) -> SessionId;
 }
@@ -349,7 +351,9 @@ impl Hub {
     /// Queues a push on every connection concerned; those that have to be flushed are added to `touched`.
     pub fn push(&self, push: &Push, touched: &mut Vec<Arc<Connection>>) {
         let frame = SharedFrame::pushed(&push.frame, push.about.clone());
+        let mut queued = 0;
         let mut queue = |connection: &Arc<Connection>| {
+            queued += 1;
             if connection.sink.enqueue(&frame) {
                 touched.push(connection.clone());
             }
@@ -377,6 +381,8 @@ impl Hub {
                 }
             }
         }
+        // One look at the counter for the whole fan-out.
+        metrics::counter!("im_deliveries_total").increment(queued);
     }
 
     /// Ends connections.

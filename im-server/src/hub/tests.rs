@@ -36,6 +36,9 @@ impl Sink for Recorder {
         self.close(CloseReason::GoingAway);
     }
     fn check(&self, _: TimeMs) {}
+    fn queued(&self) -> usize {
+        *self.queued.lock()
+    }
     fn session(&self) -> SessionId {
         SessionId("s".into())
     }

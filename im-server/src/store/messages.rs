@@ -1,5 +1,7 @@
 //! Messages: stored once each, numbered without holes, committed in batches.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use im_protocol::message::Body;
 use im_protocol::server::RemovedReason;
@@ -105,6 +107,8 @@ pub struct Committed {
     pub changed: Vec<CommittedMessage>,
     /// Whose list lost a conversation.
     pub removed: Vec<Removal>,
+    /// The messages that are being followed, by their place, each with the W3C `traceparent` of its send.
+    pub traces: Vec<(usize, Arc<str>)>,
 }
 
 /// A conversation that left someone's list.

@@ -2,8 +2,10 @@
 
 mod api;
 mod cluster;
+mod metrics;
 mod push;
 mod reads;
+mod serve;
 mod settings;
 mod store;
 mod watchers;

@@ -28,7 +28,7 @@ fn outgoing(number: u64) -> Outgoing {
     Outgoing {
         server: ServerId(0),
         key: None,
-        record: Arc::new(Record { epoch: Epoch(number), from: ServerId(0), payload }),
+        record: Arc::new(Record { epoch: Epoch(number), from: ServerId(0), payload, trace: None }),
     }
 }
 

@@ -30,6 +30,9 @@ impl Sink for Counter {
     fn close(&self, _: CloseReason) {}
     fn send_away(&self, _: GoAway) {}
     fn check(&self, _: TimeMs) {}
+    fn queued(&self) -> usize {
+        0
+    }
     fn session(&self) -> SessionId {
         SessionId("s".into())
     }
@@ -78,7 +81,7 @@ impl Rig {
         let audience = Audience::Users { users: vec![user(to)], except: None };
         let frame = Frame::encode(&ServerFrame::Ok(Answer { id: None }));
         let payload = Payload::Push(Push { audience, frame, about: None });
-        let record = Record { epoch, from: ServerId(0), payload };
+        let record = Record { epoch, from: ServerId(0), payload, trace: None };
         self.topic.send(Delivery::Record(Arc::new(record))).await.unwrap();
     }
 

@@ -145,6 +145,9 @@ impl Sink for Told {
     fn close(&self, _: CloseReason) {}
     fn send_away(&self, _: GoAway) {}
     fn check(&self, _: TimeMs) {}
+    fn queued(&self) -> usize {
+        0
+    }
     fn session(&self) -> SessionId {
         SessionId("s".into())
     }

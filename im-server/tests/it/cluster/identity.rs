@@ -22,7 +22,7 @@ async fn publish(process: &Process, to: &str) -> (usize, usize) {
     let typing = Typing { conversation: "g:1".parse().unwrap(), user: user("x") };
     let frame = Frame::encode(&ServerFrame::Typing(typing));
     let to = Recipients::Users { users: vec![user(to)].into(), except: None };
-    let published = process.router.publish(vec![Routed { to, frame, about: None, key: None }]).await;
+    let published = process.router.publish(vec![Routed { to, frame, about: None, key: None, trace: None }]).await;
     (published[0].records, published[0].offline.len())
 }
 

@@ -1,4 +1,6 @@
-//! The log.
+//! What a run tells about itself besides its metrics: the log, and traces of single messages.
+
+pub mod trace;
 
 use std::io::IsTerminal as _;
 
@@ -7,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{LogFormat, LogSettings};
 
 /// Starts to log to standard error, for the whole process.
-pub fn start(settings: &LogSettings) -> anyhow::Result<()> {
+pub fn start_log(settings: &LogSettings) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&settings.log)?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match settings.log_format {

@@ -45,8 +45,9 @@ pub use servers::{Holder, Renewal, Report, ServerRow, Servers};
 pub use sessions::{NewSession, Rotation, Session, SessionId, Sessions};
 pub use social::{Answered, Friend, FriendRequest, Requested, Social};
 
-/// When a write was committed, as a position in the order of commits. By the wall clock in milliseconds where that
-/// moves on, else one above the last: strictly increasing over all transactions of a store.
+/// When a write was committed, as a position in an order of commits that moves on with the wall clock, so that a restored
+/// database goes on above all it gave before. As a token of a reader: everything committed up to here was seen. Whoever asks
+/// for what came after misses nothing, and may be told a row twice while others are committing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp(pub i64);
 

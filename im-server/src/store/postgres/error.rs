@@ -4,10 +4,10 @@ use sqlx::migrate::MigrateError;
 
 use crate::store::StoreError;
 
-/// SQLSTATE classes after which the same call may succeed later: connection exceptions, a transaction's end by the
-/// server, insufficient resources, operator intervention, system errors.
+/// SQLSTATE classes after which the same call may succeed later: connection exceptions, a password that is being changed,
+/// insufficient resources, operator intervention, system errors.
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
-const PASSING_CLASSES: [&str; 4] = ["08", "53", "57", "58"];
+const PASSING_CLASSES: [&str; 5] = ["08", "28", "53", "57", "58"];
 
 /// Codes of other classes that pass: a lock that could not be had in time, an idle transaction that was ended, a server
 /// that is a standby since a failover.
@@ -75,7 +75,8 @@ impl From<sqlx::Error> for Fault {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed
-            // A connection that another call left in the middle of an answer.
+            // A connection that was cut, or left by another call, in the middle of an answer.
+            | sqlx::Error::Protocol(_)
             | sqlx::Error::BeginFailed => Kind::Unavailable,
             sqlx::Error::Database(error) => error.code().map_or(Kind::Broken, |code| kind_of_code(&code)),
             _ => Kind::Broken,
@@ -174,6 +175,7 @@ mod tests {
             ("53300", Kind::Unavailable), // too_many_connections
             ("08006", Kind::Unavailable), // connection_failure
             ("25006", Kind::Unavailable), // read_only_sql_transaction
+            ("28P01", Kind::Unavailable), // invalid_password
             ("40P01", Kind::Conflict),
             ("40001", Kind::Conflict),
             ("22021", Kind::Data),   // a text with a NUL character

@@ -65,8 +65,10 @@ impl Outbox for PostgresStore {
     async fn waiting(&self, holder: Holder, after: OutboxId, before: TimeMs, limit: u32) -> Result<Vec<OutboxRow>> {
         let (server, epoch) = columns(Some(holder));
         let rows = call!(self, "waiting", |on| sqlx::query(
-            "select id, time, items from outbox where server = $1 and epoch = $2 and id > $3 and time < $4
-             order by id limit $5",
+            // Said as a range of the index: told as equalities, the order by id would lead through the rows of all others.
+            "select id, time, items from outbox
+             where (server, epoch, id) > ($1, $2, $3) and (server, epoch) <= ($1, $2) and time < $4
+             order by server, epoch, id limit $5",
         )
         .bind(server)
         .bind(epoch)

@@ -221,8 +221,10 @@ impl PostgresStore {
     pub(super) async fn devices(&self, users: &[UserId], now: TimeMs) -> Result<Vec<Vec<DeviceId>>> {
         let rows = call!(self, "push_devices", |on| sqlx::query(
             "select distinct e.n, s.device from unnest($1::text[]) with ordinality e (user_id, n)
-             join sessions s on s.user_id = e.user_id and not s.revoked
-             where s.terminal = 'mobile' and s.expires > $2 order by 1, 2",
+             cross join lateral (
+                 select device from sessions
+                 where user_id = e.user_id and not revoked and terminal = 'mobile' and expires > $2 offset 0) s
+             order by 1, 2",
         )
         .bind(texts(users))
         .bind(now)

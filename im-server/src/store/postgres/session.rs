@@ -41,16 +41,20 @@ impl Lease {
     }
 
     /// What a call came to that was given a time. A connection that did not answer in time is in the middle of
-    /// something, or cut off: it is closed, and the pool makes another one.
+    /// something, or cut off; one that says it cannot may lead to a server that was replaced. It is closed, and the pool
+    /// makes another one.
     pub(super) fn settled<T, E: Into<Fault>>(
         &mut self,
         outcome: std::result::Result<std::result::Result<T, E>, Elapsed>,
     ) -> Result<T> {
-        if let Ok(outcome) = outcome {
-            return outcome.map_err(Into::into);
+        let outcome = match outcome {
+            Ok(outcome) => outcome.map_err(Into::into),
+            Err(_) => Err(Fault::unavailable(format!("no answer to {:?}", self.operation))),
+        };
+        if matches!(outcome, Err(Fault { kind: Kind::Unavailable, .. })) {
+            self.connection.close_on_drop();
         }
-        self.connection.close_on_drop();
-        Err(Fault::unavailable(format!("no answer to {:?}", self.operation)))
+        outcome
     }
 }
 

@@ -192,14 +192,14 @@ pub struct Arrival {
     pub other_devices: bool,
     /// The large groups the user is in now, each with its `members_version` and the user's stint.
     pub large: Vec<(ConversationId, u64, Stint)>,
-    /// The stamp of the newest commit.
+    /// As [`Conversations::stamp`] says.
     pub stamp: Stamp,
 }
 
 /// Conversations.
 #[async_trait]
 pub trait Conversations {
-    /// The stamp of the newest commit.
+    /// Everything committed up to here can be seen: the stamp of the newest commit, where no other is under way.
     async fn stamp(&self) -> Result<Stamp>;
 
     /// A page of a user's list, newest first, after `cursor`. Without `since`: what is present. With `since`: what any

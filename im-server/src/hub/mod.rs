@@ -40,8 +40,10 @@ pub trait Sink: Send + Sync + 'static {
     fn send_away(&self, goaway: GoAway);
     /// Checks the clock: closes what is silent, stalled or expired.
     fn check(&self, now: TimeMs);
-    /// Bytes that wait for the peer to take them.
-    fn queued(&self) -> usize;
+    /// Bytes that wait for the peer to take them; none where nothing is kept.
+    fn queued(&self) -> usize {
+        0
+    }
     /// The session whose token opened the connection, or renewed it last.
     fn session(&self) -> SessionId;
 }

@@ -39,7 +39,7 @@ impl Buckets {
                 let slot = Slot::for_key(tag.to_string());
                 slots.clone().any(|number| Slot::new(number) == Some(slot))
             };
-            let tag = (0_u32..).find(within).expect("some number has a slot in every range");
+            let tag = (0..u32::MAX).find(within).expect("some number has a slot in every range");
             format!("{prefix}{{{tag}}}")
         });
         Self { heads: heads.collect() }

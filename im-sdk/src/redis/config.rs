@@ -81,10 +81,10 @@ impl RedisConfig {
 
     /// host:port, several with commas: what a message may show.
     pub fn address(&self) -> String {
-        let each = self.nodes.iter().map(|(host, port)| match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
-        });
+        let each = self
+            .nodes
+            .iter()
+            .map(|(host, port)| if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") });
         each.collect::<Vec<_>>().join(",")
     }
 

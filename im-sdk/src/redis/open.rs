@@ -40,7 +40,7 @@ const REDIRECT_WAIT: std::ops::RangeInclusive<u64> = 10..=100;
 
 /// Opens connections to a single Redis, or to the master that Sentinels name.
 pub(super) enum Opener {
-    Single(Client),
+    Single(Box<Client>),
     Sentinel(Box<Mutex<SentinelClient>>),
 }
 
@@ -52,7 +52,7 @@ impl Opener {
             Some(certificates) => Client::build_with_tls(info, certificates),
             None => Client::open(info),
         };
-        client.map(Self::Single).map_err(|error| config.error(&error))
+        client.map(Box::new).map(Self::Single).map_err(|error| config.error(&error))
     }
 
     pub(super) fn sentinel(config: &RedisConfig, master: &str) -> Result<Self, ConnectError> {

@@ -81,7 +81,7 @@ mod tests {
     fn an_entry_is_good_for_its_time_from_when_it_was_asked_for() {
         let (cache, asked) = (InterestCache::default(), Instant::now());
         cache.put(&group(1), &interested(), asked, &table(Some(MARKER)));
-        let just_before = asked + INTEREST_CACHE_TTL - Duration::from_millis(1);
+        let just_before = asked + INTEREST_CACHE_TTL.saturating_sub(Duration::from_millis(1));
         assert!(cache.get(&group(1), just_before).is_some());
         assert!(cache.get(&group(1), asked + INTEREST_CACHE_TTL).is_none());
     }

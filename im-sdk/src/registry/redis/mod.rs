@@ -369,9 +369,10 @@ impl Registry for RedisRegistry {
         let mut table = ServerTable::default();
         for (id, text) in entries {
             let entry = text.split_once(' ').and_then(|(_, json)| serde_json::from_str(json).ok());
-            match (id.parse(), entry) {
-                (Ok(id), Some(server)) => table.observe(ServerId(id), server),
-                _ => tracing::warn!(id, text, "a server in the registry cannot be read"),
+            if let (Ok(id), Some(server)) = (id.parse(), entry) {
+                table.observe(ServerId(id), server);
+            } else {
+                tracing::warn!(id, text, "a server in the registry cannot be read");
             }
         }
         Ok(table)

@@ -123,7 +123,7 @@ pub(crate) async fn what_an_epoch_that_is_over_left_is_cleared_away(registry: &d
     let presence = Topic::Presence(alice.clone());
     registry.set_interest(&[group(), presence.clone()], ServerId(0), Epoch(1), true).await.unwrap();
     registry.set_interest(&[group()], ServerId(0), Epoch(2), true).await.unwrap();
-    registry.set_interest(&[presence.clone()], ServerId(1), Epoch(1), true).await.unwrap();
+    registry.set_interest(std::slice::from_ref(&presence), ServerId(1), Epoch(1), true).await.unwrap();
     registry.forget_users_of(ServerId(0), Epoch(1)).await.unwrap();
     assert_eq!(registry.routes(&[alice]).await.unwrap().of, [vec![route(2, 0, 2)]]);
     assert_eq!(interested(registry, &group()).await, [(0, 2)], "a newer epoch's stays");

@@ -166,7 +166,7 @@ mod tests {
         assert!(reads.read(&first.conversation, &first.user, first.seq));
         assert!(reads.read(&second.conversation, &second.user, second.seq));
         reads.stored(std::slice::from_ref(&first));
-        assert_eq!(reads.snapshot(), [second.clone()]);
+        assert_eq!(reads.snapshot(), std::slice::from_ref(&second));
         reads.stored(&[second]);
         assert!(reads.snapshot().is_empty());
     }

@@ -99,6 +99,11 @@ impl Drain {
         tracing::info!("the drain was taken back");
     }
 
+    /// Whether no other server is known to take connections. Others are known a few seconds after they begin to.
+    pub fn is_alone(&self) -> bool {
+        (self.alone)()
+    }
+
     /// How the drain is, if there is one.
     pub fn status(&self) -> Option<DrainStatus> {
         let running = self.running.lock();
@@ -130,7 +135,7 @@ impl Drain {
     }
 
     fn step(&self) -> Option<Step> {
-        let facts = Facts { connections: self.gateway.connections(), alone: (self.alone)() };
+        let facts = Facts { connections: self.gateway.connections(), alone: self.is_alone() };
         let mut running = self.running.lock();
         let plan = running.plan.as_mut()?;
         let was_over = plan.is_over();

@@ -72,7 +72,11 @@ impl Two {
         let (registry, bus) = (Arc::new(MemoryRegistry::new()), Arc::new(MemoryBus::new(1_024)));
         let first = server(0, folder.path(), &registry, &bus).await;
         let second = server(1, folder.path(), &registry, &bus).await;
-        // A server is ready once the others know it.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while first.server.drain().is_alone() {
+            assert!(Instant::now() < deadline, "the first server learns of the second with its next renewal");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         Self { first, _second: second, _folder: folder }
     }
 

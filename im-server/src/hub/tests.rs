@@ -47,8 +47,8 @@ impl Sink for Recorder {
 struct Rig {
     hub: Arc<Hub>,
     registry: Arc<MemoryRegistry>,
-    /// Kept, so that the task can go on.
-    _begun: Begun,
+    #[allow(dead_code, reason = "held, not used: the task goes on")]
+    begun: Begun,
 }
 
 fn user(name: &str) -> UserId {
@@ -61,10 +61,10 @@ fn conversation(id: &str) -> ConversationId {
 
 impl Rig {
     fn new() -> Self {
-        let (hub, interest, _begun) = Hub::new(ServerId(3), Epoch(7));
+        let (hub, interest, begun) = Hub::new(ServerId(3), Epoch(7));
         let registry = Arc::new(MemoryRegistry::new());
         tokio::spawn(interest.run(hub.clone(), registry.clone()));
-        Self { hub, registry, _begun }
+        Self { hub, registry, begun }
     }
 
     fn connect(&self, name: &str, id: u64) -> (Arc<Connection>, Arc<Recorder>) {

@@ -91,6 +91,9 @@ impl Sink for Inbox {
     fn send_away(&self, _: GoAway) {}
     fn close(&self, _: CloseReason) {}
     fn check(&self, _: TimeMs) {}
+    fn queued(&self) -> usize {
+        0
+    }
     fn session(&self) -> SessionId {
         SessionId("s".into())
     }

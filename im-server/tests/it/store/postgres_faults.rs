@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use im_server::store::postgres::{PostgresConfig, PostgresStore};
 use im_server::store::{Messages, OutboxId, Outcome, Slice, StoreError};
+use parking_lot::Mutex;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, Row};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::fresh::Database;
@@ -95,12 +96,15 @@ async fn a_batch_whose_connection_is_killed_while_it_waits_is_committed_by_the_n
     database.end().await;
 }
 
-/// Passes bytes on, until it is told to swallow the next answer and hang up.
+/// Passes bytes on, but swallows the answer to what names a word, and hangs up: once.
 struct Proxy {
     url: String,
-    swallow: Arc<AtomicBool>,
+    word: Word,
     task: tokio::task::JoinHandle<()>,
 }
+
+/// What to look for; `None` once it was seen.
+type Word = Arc<Mutex<Option<&'static str>>>;
 
 impl Proxy {
     async fn before(database: &Database) -> Self {
@@ -109,30 +113,44 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let options = options.host("127.0.0.1").port(listener.local_addr().unwrap().port());
         let url = sqlx::ConnectOptions::to_url_lossy(&options).into();
-        let swallow = Arc::new(AtomicBool::new(false));
+        let word = Word::default();
         let task = tokio::spawn({
-            let swallow = swallow.clone();
+            let word = word.clone();
             async move {
                 let mut connections = tokio::task::JoinSet::new();
                 while let Ok((client, _)) = listener.accept().await {
                     let server = TcpStream::connect(&server).await.unwrap();
-                    connections.spawn(pass(client, server, swallow.clone()));
+                    connections.spawn(pass(client, server, word.clone()));
                 }
             }
         });
-        Self { url, swallow, task }
+        Self { url, word, task }
     }
 }
 
-async fn pass(client: TcpStream, server: TcpStream, swallow: Arc<AtomicBool>) {
+async fn pass(client: TcpStream, server: TcpStream, word: Word) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let asks = async { copy(&mut from_client, &mut to_server).await.map(drop) };
+    let swallow = AtomicBool::new(false);
+    let asks = async {
+        let mut bytes = vec![0; 64 * 1024];
+        loop {
+            let n = from_client.read(&mut bytes).await?;
+            let seen = |word: &&'static str| bytes[..n].windows(word.len()).any(|part| part == word.as_bytes());
+            if word.lock().take_if(|word| seen(word)).is_some() {
+                swallow.store(true, Ordering::Release);
+            }
+            if n == 0 {
+                return Ok::<_, std::io::Error>(());
+            }
+            to_server.write_all(&bytes[..n]).await?;
+        }
+    };
     let answers = async {
         let mut bytes = vec![0; 64 * 1024];
         loop {
             let n = from_server.read(&mut bytes).await?;
-            if n == 0 || swallow.swap(false, Ordering::AcqRel) {
+            if n == 0 || swallow.load(Ordering::Acquire) {
                 return Ok::<_, std::io::Error>(());
             }
             to_client.write_all(&bytes[..n]).await?;
@@ -168,9 +186,10 @@ async fn a_commit_whose_answer_is_lost_is_answered_as_what_it_was() {
         twice,
         text(&im_protocol::ConversationId::direct(&alice, &bob), &alice, "2"),
     ];
-    proxy.swallow.store(true, Ordering::Release);
+    // It stands among the arguments, so that what is swallowed is the answer to the call itself.
+    *proxy.word.lock() = Some("no member");
     let (outbox, outcomes) = store.commit(batch, NOW + 7).await.unwrap();
-    assert!(!proxy.swallow.load(Ordering::Acquire), "an answer was lost");
+    assert_eq!(*proxy.word.lock(), None, "an answer was lost");
     assert_eq!([0, 2, 5].map(|n| committed(&outcomes[n]).message.seq), [3, 4, 1]);
     assert_eq!(committed(&outcomes[0]).message.time, NOW + 7);
     assert_eq!(outcomes[1], Outcome::Refused(im_server::store::Refusal::NotAMember));

@@ -188,7 +188,9 @@ fn follow(waiting: &[Waiting]) -> Option<Span> {
     let sends: Vec<_> = waiting.iter().filter_map(|waiting| Some(waiting.span.as_ref()?.context())).collect();
     let mut commit = Span::under(sends.first().map(AsRef::as_ref), "commit", Part::Inside)?;
     commit.note("im.batch.messages", waiting.len() as u64);
-    sends.iter().for_each(|send| commit.link(send));
+    for send in &sends {
+        commit.link(send);
+    }
     Some(commit)
 }
 

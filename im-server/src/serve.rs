@@ -86,7 +86,7 @@ pub async fn migrate(settings: &MigrateSettings) -> anyhow::Result<()> {
     match &settings.database.database_url {
         DatabaseUrl::Sqlite(path) => drop(open_sqlite(path).await?),
         DatabaseUrl::Postgres(url) => {
-            PostgresStore::migrate(&settings.database.postgres(url)).await.map_err(hopeless)?
+            PostgresStore::migrate(&settings.database.postgres(url)).await.map_err(hopeless)?;
         }
     }
     Ok(())

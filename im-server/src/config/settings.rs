@@ -1,6 +1,9 @@
 //! The settings of `im-server serve` and `im-server migrate`. A doc comment here is what a person reads in `--help` and in
 //! docs/configuration.md; the environment variable and the key of the file follow from the flag's name.
 
+// They are read as plain text, where the marks of Markdown would stand as they are.
+#![allow(clippy::doc_markdown)]
+
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::PathBuf;

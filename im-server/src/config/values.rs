@@ -65,6 +65,7 @@ pub(super) fn token(text: &str) -> Result<Secret, Unfit> {
 }
 
 /// A password that is handed on.
+#[allow(clippy::unnecessary_wraps, reason = "the form of a value's parser")]
 pub(super) fn password(text: &str) -> Result<Password, Unfit> {
     Ok(Password::new(text))
 }

@@ -141,12 +141,11 @@ pub async fn serve_http(listener: TcpListener, app: Router, proxies: TrustedProx
                 served = connection.as_mut() => Some(served),
                 () = shut, if was_open => None,
             };
-            let served = match served {
-                Some(served) => served,
-                None => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
+            let served = if let Some(served) = served {
+                served
+            } else {
+                connection.as_mut().graceful_shutdown();
+                connection.await
             };
             if let Err(error) = served {
                 tracing::debug!(%peer, %error, "an HTTP connection broke");

@@ -108,11 +108,10 @@ async fn version_2(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<I
     }
     stream.read_exact(&mut rest).await?;
     match (version_and_command & 0xf, family >> 4) {
-        (0, _) => Ok(None),
         (1, 1) => rest.first_chunk::<4>().map(|bytes| Some(Ipv4Addr::from(*bytes).into())).ok_or_else(no_proxy),
         (1, 2) => rest.first_chunk::<16>().map(|bytes| Some(Ipv6Addr::from(*bytes).into())).ok_or_else(no_proxy),
-        // Unix sockets and what is yet to come: there is no address in it.
-        (1, _) => Ok(None),
+        // The proxy's own checks; Unix sockets and what is yet to come: there is no address in it.
+        (0 | 1, _) => Ok(None),
         _ => Err(no_proxy()),
     }
 }

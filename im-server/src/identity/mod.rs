@@ -335,7 +335,7 @@ impl Identity {
         match timeout(self.timing.timeout, self.store.release(self.holder)).await {
             Ok(Ok(())) => tracing::info!(%server, %epoch, "the server id is given back"),
             Ok(Err(error)) => {
-                tracing::warn!(%error, %server, "the lease could not be given back; it runs out by itself")
+                tracing::warn!(%error, %server, "the lease could not be given back; it runs out by itself");
             }
             Err(_) => tracing::warn!(%server, "the lease could not be given back in time; it runs out by itself"),
         }

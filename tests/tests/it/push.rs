@@ -84,7 +84,7 @@ impl Receiver {
     }
 }
 
-async fn stage(receiver: &Receiver, more: &[&str]) -> Stage {
+fn stage(receiver: &Receiver, more: &[&str]) -> Stage {
     let flags = ["--push-webhook-url", &receiver.url, "--push-webhook-secret", SECRET, "--push-delay-ms", DELAY_MS];
     Stage::on(Arc::new(Server::start(&Folder::fresh(), &[&flags, more].concat())))
 }
@@ -92,7 +92,7 @@ async fn stage(receiver: &Receiver, more: &[&str]) -> Stage {
 #[tokio::test]
 async fn only_who_was_not_reached_is_told_and_three_quick_messages_are_one_push() {
     let receiver = Receiver::start().await;
-    let stage = stage(&receiver, &[]).await;
+    let stage = stage(&receiver, &[]);
     let [alice, offline, on_phone, reading, quiet, last] = stage.friends().await;
     let sending = alice.connect("web").await;
     for person in [&offline, &reading, &quiet, &last] {
@@ -134,7 +134,7 @@ async fn only_who_was_not_reached_is_told_and_three_quick_messages_are_one_push(
 async fn what_failed_for_good_is_listed_and_replayed_from_the_command_line() {
     let receiver = Receiver::start().await;
     receiver.status.store(503, Ordering::Relaxed);
-    let stage = stage(&receiver, &["--push-attempts", "2", "--push-retry-ms", "10"]).await;
+    let stage = stage(&receiver, &["--push-attempts", "2", "--push-retry-ms", "10"]);
     let [alice, bob] = stage.friends().await;
     alice.http.post("/v1/messages", text_to(&direct(&alice, &bob), "hello")).await;
     let database = format!("sqlite://{}", stage.server.folder().data().join("im.sqlite").display());

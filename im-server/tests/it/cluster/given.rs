@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 pub(crate) const TTL: Duration = Duration::from_secs(2);
 
 /// Longest wait for anything that has to happen.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 pub(crate) fn user(name: &str) -> UserId {
     UserId::parse(name).unwrap()

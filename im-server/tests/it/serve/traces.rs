@@ -65,7 +65,13 @@ async fn collected(ratio: &str) -> Vec<Span> {
 #[tokio::test]
 async fn a_message_is_followed_from_the_request_of_a_backend_to_the_connection_of_the_reader() {
     let spans = collected("1").await;
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 0xf])
+            .filter_map(|half| char::from_digit(half.into(), 16))
+            .collect::<String>()
+    };
     let of_trace: Vec<&Span> = spans.iter().filter(|span| hex(&span.trace_id) == TRACE).collect();
     let named = |name: &str| {
         let found: Vec<_> = of_trace.iter().filter(|span| span.name == name).collect();

@@ -101,8 +101,10 @@ impl Server {
             let (hub, interest, begun) = Hub::new(server, holder.epoch);
             tasks.spawn(interest.run(hub.clone(), registry.clone()));
             tasks.spawn(delivery::look_again(hub.clone(), store.clone(), begun));
+            let topic = bus.topic(server).map_or_else(String::new, |topic| format!(" {}", topic.name));
+            let topic = format!("its topic{topic} (create it, or set --create-topics)");
             let subscription =
-                startup::until(&assembly.management, "its topic", async || bus.subscribe(server).await).await?;
+                startup::until(&assembly.management, &topic, async || bus.subscribe(server).await).await?;
             let consumed = delivery::consume(hub.clone(), store.clone(), subscription);
             let fenced = phase.clone();
             tasks.spawn(async move {

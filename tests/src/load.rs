@@ -231,10 +231,11 @@ impl Load {
         let mut text = format!("heads {heads:?}");
         for (person, (writer, reader)) in self.people.iter().zip(self.writers.iter().zip(&self.readers)) {
             let acked = writer.acked.borrow().as_ref().map(|(at, conversation, seq)| {
-                format!("{conversation} {seq}, begun {:.1} s ago", at.elapsed().as_secs_f32())
+                format!("{conversation} {seq}, begun {:.2} s ago", at.elapsed().as_secs_f32())
             });
             // Writing to a string cannot fail.
-            let _ = write!(text, "\n{}: last ack {acked:?}, seen {:?}", person.id, *reader.seen.borrow());
+            let (server, seen) = (reader.server.borrow().unwrap_or_default(), reader.seen.borrow());
+            let _ = write!(text, "\n{} on server {server}: last ack {acked:?}, seen {seen:?}", person.id);
         }
         text
     }

@@ -114,6 +114,29 @@ async fn an_emptied_kafka_is_a_gap_and_the_bus_goes_on() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka: make test-stack"]
+async fn a_topic_made_anew_is_read_by_one_who_knew_it_under_a_later_leader() {
+    let place = Place::temporary().unwrap();
+    let kafka = Kafka::start(&place).await.unwrap();
+    let bus = KafkaBus::connect(config(kafka.brokers())).await.unwrap();
+    let mut subscription = bus.subscribe(ServerId(0)).await.unwrap();
+    // Each start elects a leader anew: its epoch rises above that of a topic that was just made.
+    for number in 0..2 {
+        publish(&bus, number).await;
+        while next(&mut *subscription).await != Some(number) {}
+        kafka.kill();
+        kafka.start().await.unwrap();
+    }
+    publish(&bus, 2).await;
+    while next(&mut *subscription).await != Some(2) {}
+    kafka.delete_topic("im.0").await.unwrap();
+    // The gap is told once the new topic is there to read.
+    while next(&mut *subscription).await.is_some() {}
+    publish(&bus, 3).await;
+    while next(&mut *subscription).await != Some(3) {}
+}
+
 #[tokio::test]
 #[ignore = "needs Kafka: make test-stack"]
 async fn a_guarded_kafka_takes_the_right_password_only() {

@@ -302,6 +302,9 @@ impl Reader {
         let mut wait = RETRY.0;
         loop {
             let found = self.bounds().and_then(|(low, high)| {
+                if why == Break::MadeAnew {
+                    self.forget_the_old_topic()?;
+                }
                 let place = resume(why, self.next, low, high);
                 self.go_on_at(place).map_err(|error| self.failure(&error))
             });
@@ -323,6 +326,15 @@ impl Reader {
         }
         tracing::warn!(topic = self.topic, offset = self.next, ?why, "records are missing in the topic");
         self.hand_out(Delivery::Gap)
+    }
+
+    /// Goes on with a client that never saw the topic as it was. The old one keeps the highest leader epoch it met and takes
+    /// the new topic's lower ones for outdated news (`rd_kafka_toppar_leader_update`): it would wait for the old leader
+    /// for ever.
+    fn forget_the_old_topic(&mut self) -> Result<(), BusError> {
+        let fresh = config::consumer(&self.config, &self.topic).create_with_context(self.progress.context.clone());
+        self.consumer = fresh.map_err(|error| self.failure(&error))?;
+        Ok(())
     }
 
     fn trouble(&mut self, error: &BusError) {

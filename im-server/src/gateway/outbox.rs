@@ -84,6 +84,8 @@ struct Queue {
     promised: bool,
     /// The socket takes nothing: the connection's task waits for it.
     blocked: bool,
+    /// The connection's task waits until it may read: whoever empties the queue tells it.
+    reading_waits: bool,
     /// When the socket last took something, while something is queued: Unix milliseconds.
     progress: TimeMs,
     closing: Option<CloseReason>,
@@ -161,7 +163,9 @@ impl Outbox {
 
     /// Waits until requests may be read again, or the connection is to end.
     pub(super) async fn until_may_read(&self) {
+        self.queue.lock().reading_waits = true;
         self.drive(Self::may_read).await;
+        self.queue.lock().reading_waits = false;
         // Whoever drives beside this one may have to know what woke it: that the socket is full, or that it is over.
         self.wake.notify_one();
     }
@@ -305,6 +309,9 @@ impl Outbox {
             if queue.frames.is_empty() {
                 queue.blocked = false;
                 queue.progress = now_ms();
+                if queue.reading_waits {
+                    self.wake.notify_one();
+                }
                 return;
             }
             let mut slices = [IoSlice::new(&[]); SLICES];

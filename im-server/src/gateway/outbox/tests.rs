@@ -16,10 +16,14 @@ use crate::hub::{SharedFrame, Sink};
 
 const BOUNDS: Bounds = Bounds { queue_bytes: 64 * 1024, stall_ms: 1_000, silence_ms: 60_000 };
 
-async fn pair() -> (Arc<Outbox>, TcpStream) {
+async fn ends() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (server, _) = listener.accept().await.unwrap();
+    (listener.accept().await.unwrap().0, client)
+}
+
+async fn pair() -> (Arc<Outbox>, TcpStream) {
+    let (server, client) = ends().await;
     // Small buffers, so that a test fills them soon.
     socket2::SockRef::from(&server).set_send_buffer_size(4 * 1024).unwrap();
     socket2::SockRef::from(&client).set_recv_buffer_size(4 * 1024).unwrap();
@@ -78,6 +82,24 @@ async fn a_reader_that_stops_costs_bounded_memory_and_is_told_to_resync_once_it_
     }
     assert_eq!(resyncs, [("g:even".to_owned(), 5_000), ("g:odd".to_owned(), 4_999)].into());
     driver.abort();
+}
+
+#[tokio::test]
+async fn requests_are_read_again_when_somebody_else_has_emptied_the_queue() {
+    let (server, _client) = ends().await;
+    let outbox = Outbox::new(server, Framing::Tcp, BOUNDS);
+    outbox.release();
+    for head in 1..=40 {
+        outbox.enqueue(&push("g:a", head));
+    }
+    assert!(!outbox.may_read(), "over half full, and to be flushed by whoever has queued it");
+    let reader = outbox.clone();
+    let reading = tokio::spawn(async move { reader.until_may_read().await });
+    tokio::task::yield_now().await;
+    assert!(!reading.is_finished());
+    outbox.flush();
+    assert!(outbox.may_read(), "the socket took all of it");
+    tokio::time::timeout(Duration::from_secs(10), reading).await.expect("it is told").unwrap();
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ impl Chat {
             (None, Some(before)) => Slice::Before(before),
             (None, None) => Slice::Newest,
         };
-        let page = self.store.page(conversation, &access.stints, slice, query.limit, ANSWER_BYTES).await?;
+        let page = self.store.page(conversation, &access.visible(), slice, query.limit, ANSWER_BYTES).await?;
         let (changed, rev) = match query.after {
             None => (Vec::new(), access.rev),
             Some(after) => {
@@ -62,8 +62,7 @@ impl Chat {
                 self.changes(conversation, &access, after, query.rev.unwrap_or(0), budget).await?
             }
         };
-        // What was committed after `access` was read may stand in the page already.
-        let head = access.visible_head().max(page.messages.last().map_or(0, |message| message.seq));
+        let head = access.visible_head();
         let (first, last) = range(slice, &page, head);
         Ok(Messages {
             id: None,
@@ -91,7 +90,7 @@ impl Chat {
         if rev >= access.rev {
             return Ok((Vec::new(), access.rev));
         }
-        let (mut changed, more) = self.store.changed(conversation, &access.stints, after, rev, LIST_MAX).await?;
+        let (mut changed, more) = self.store.changed(conversation, &access.visible(), after, rev, LIST_MAX).await?;
         let mut used = 0;
         let fits = changed.iter().take_while(|message| {
             used += bytes(message);
@@ -133,7 +132,8 @@ impl Chat {
         if !access.is_member() {
             return Err(not_a_member());
         }
-        let page = self.store.page(conversation, &access.stints, Slice::After(seq.max(1) - 1), 1, ANSWER_BYTES).await?;
+        let page =
+            self.store.page(conversation, &access.visible(), Slice::After(seq.max(1) - 1), 1, ANSWER_BYTES).await?;
         let Some(message) = page.messages.first().filter(|message| message.seq == seq) else {
             return Err(no_such_message());
         };

@@ -60,6 +60,13 @@ impl Access {
             Some(Stint { left: Some(left), .. }) => self.head.min(left - 1),
         }
     }
+
+    /// The stints, each with an end: what is committed after this look is not in it, for the user may have been removed
+    /// before it.
+    pub fn visible(&self) -> Vec<Stint> {
+        let end = |stint: &Stint| Some(stint.left.unwrap_or(self.head + 1));
+        self.stints.iter().map(|stint| Stint { joined: stint.joined, left: end(stint) }).collect()
+    }
 }
 
 /// Who gets the messages of a conversation.
@@ -254,4 +261,27 @@ pub trait Conversations {
 
     /// Positions of a user in a conversation.
     async fn position(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Reader>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_removed_after_a_look_sees_nothing_by_it_of_what_is_said_after() {
+        let stints = vec![Stint { joined: 2, left: Some(5) }, Stint { joined: 7, left: None }];
+        let access = Access {
+            head: 9,
+            rev: 0,
+            incarnation: 1,
+            stints,
+            members: 2,
+            members_version: 4,
+            large: false,
+            dissolved: false,
+        };
+        let visible = access.visible();
+        let seen = |seq| visible.iter().any(|stint| stint.covers(seq));
+        assert_eq!((1..=12).filter(|seq| seen(*seq)).collect::<Vec<_>>(), [2, 3, 4, 7, 8, 9]);
+    }
 }

@@ -55,10 +55,11 @@ impl Chat {
 
     /// A connection of a user is over.
     pub(crate) async fn left(&self, user: &UserId) {
-        self.reads.seen(user, now_ms());
+        let now = now_ms();
+        self.reads.seen(user, now);
         // A presence that could not be told is a hint that is missed.
-        let Ok(users) = self.presence(std::slice::from_ref(user)).await else { return };
-        self.tell_watchers(users);
+        let Ok(routes) = self.live_routes(std::slice::from_ref(user)).await else { return };
+        self.tell_watchers(vec![user_presence(user, &routes.concat(), Some(now))]);
     }
 
     pub(super) fn tell_watchers(&self, users: Vec<UserPresence>) {

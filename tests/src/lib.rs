@@ -14,4 +14,5 @@ pub mod server;
 pub mod socket;
 pub mod stack;
 pub mod stage;
+pub mod watcher;
 pub mod witness;

@@ -60,6 +60,8 @@ pub struct Cluster {
     /// The entrance.
     pub nginx: Nginx,
     servers: Vec<ImServer>,
+    /// What each was told.
+    told: Vec<Common>,
     links: Vec<Links>,
     /// The bus.
     pub kafka: Kafka,
@@ -126,26 +128,35 @@ impl Cluster {
             service_token: SERVICE_TOKEN.to_owned(),
             settings,
         };
-        let servers = (0..options.servers).map(|id| {
+        let told = (0..options.servers).map(|id| {
             let mut common = common.clone();
             if let Some(links) = links.get(usize::from(id)) {
                 common.redis = redis.url_by(links.redis.address());
                 common.database = postgres.url_by(links.postgres.address(), DATABASE);
                 common.kafka = links.kafka.address().to_string();
             }
-            ImServer::prepare(&place, id, &common)
+            common
         });
+        let told: Vec<Common> = told.collect();
+        let servers = (0..).zip(&told).map(|(id, common)| ImServer::prepare(&place, id, common));
         let servers = servers.collect::<Result<Vec<_>>>()?;
         try_join_all(servers.iter().map(|server| server.start())).await?;
         let upstreams: Vec<Upstream> = servers.iter().map(ImServer::upstream).collect();
         let (http, tcp) = (local(place.port("entrance")?), local(place.port("entrance-tcp")?));
         let nginx = Nginx::start(&place, http, tcp, &upstreams).await?;
-        Ok(Self { nginx, servers, links, kafka, postgres, redis, place })
+        Ok(Self { nginx, servers, told, links, kafka, postgres, redis, place })
     }
 
     /// A server.
     pub fn server(&self, id: u16) -> &ImServer {
         &self.servers[usize::from(id)]
+    }
+
+    /// Another process with the id of a server, and addresses of its own that the entrance does not know; not started.
+    pub fn twin(&self, id: u16) -> ImServer {
+        let name = format!("server-{id}-twin");
+        let prepared = ImServer::prepare_as(&self.place, name, id, &self.told[usize::from(id)]);
+        prepared.unwrap_or_else(|error| panic!("no twin: {error:#}"))
     }
 
     /// All servers.

@@ -64,7 +64,11 @@ impl Deref for ImServer {
 impl ImServer {
     /// One that is not started yet.
     pub fn prepare(place: &Place, id: u16, common: &Common) -> Result<Self> {
-        let name = format!("server-{id}");
+        Self::prepare_as(place, format!("server-{id}"), id, common)
+    }
+
+    /// One of another name, so that two can have one id.
+    pub fn prepare_as(place: &Place, name: String, id: u16, common: &Common) -> Result<Self> {
         let room = place.room(&name)?;
         let address =
             |purpose: &str| Ok::<_, anyhow::Error>(SocketAddr::from((Ipv4Addr::LOCALHOST, room.port(purpose)?)));

@@ -3,4 +3,5 @@
 mod components;
 mod faults;
 mod kafka_bus;
+mod servers;
 mod tool;

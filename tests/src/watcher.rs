@@ -85,8 +85,8 @@ impl Watcher {
             Ok(true) => begun.elapsed(),
             // Its task has said what it was.
             Ok(false) => panic!("the client of {} was told something bad", self.user),
-            Err(_) => panic!(
-                "{} does not see {seq} of {conversation} within {CONVERGENCE:?}: it is at {}",
+            Err(late) => panic!(
+                "{late}: {} does not see {seq} of {conversation} within {CONVERGENCE:?}: it is at {}",
                 self.user,
                 self.last(conversation)
             ),

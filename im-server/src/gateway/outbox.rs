@@ -73,6 +73,7 @@ pub(super) struct Outbox {
 }
 
 #[derive(Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own; all sixteen combinations occur")]
 struct Queue {
     frames: VecDeque<Bytes>,
     bytes: usize,

@@ -56,14 +56,13 @@ async fn cluster() -> Lease {
     static SHARED: Mutex<Weak<Shared>> = Mutex::const_new(Weak::new());
     let shared = {
         let mut last = SHARED.lock().await;
-        match last.upgrade() {
-            Some(shared) => shared,
-            None => {
-                let started = RUNTIME.spawn(Cluster::start_linked(3)).await;
-                let shared = Arc::new(Shared { cluster: started.expect("a cluster"), turn: Arc::default() });
-                *last = Arc::downgrade(&shared);
-                shared
-            }
+        if let Some(shared) = last.upgrade() {
+            shared
+        } else {
+            let started = RUNTIME.spawn(Cluster::start_linked(3)).await;
+            let shared = Arc::new(Shared { cluster: started.expect("a cluster"), turn: Arc::default() });
+            *last = Arc::downgrade(&shared);
+            shared
         }
     };
     let turn = shared.turn.clone().lock_owned().await;
@@ -91,9 +90,7 @@ async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
             tokio::time::sleep(LOOK).await;
         }
     };
-    if tokio::time::timeout(SOON, looking).await.is_err() {
-        panic!("not so within {SOON:?}: {what}");
-    }
+    assert!(tokio::time::timeout(SOON, looking).await.is_ok(), "not so within {SOON:?}: {what}");
 }
 
 /// A line for those who run the tests with `--nocapture`.

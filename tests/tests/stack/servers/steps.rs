@@ -143,7 +143,7 @@ impl Scene {
 
     /// Kills the server; those on others get the message, and the row is gone from everybody's outbox. Returns since
     /// when.
-    async fn kill(&self) -> Instant {
+    fn kill(&self) -> Instant {
         self.cluster.server(VICTIM).kill();
         Instant::now()
     }
@@ -196,7 +196,7 @@ async fn killed_after_the_commit_and_before_the_ack_the_retry_gets_the_same_seq(
     })
     .await;
     assert_eq!((stored.len(), scene.outbox().await), (1, 1), "committed with its outbox row");
-    let killed = scene.kill().await;
+    let killed = scene.kill();
     assert!(!scene.is_answered(&sent), "the ack was still to come");
 
     let alice = scene.alice.on(&scene.cluster.stage_on(2));
@@ -219,7 +219,7 @@ async fn killed_after_the_ack_and_before_the_publication_another_server_publishe
     let seq = scene.acked(&sent).await;
     scene.until_the_relay_holds_it().await;
     assert_eq!(scene.outbox().await, 1, "it waits in the outbox");
-    let killed = scene.kill().await;
+    let killed = scene.kill();
     assert!(scene.nobody_has_seen(seq), "it was still to be published");
     scene.is_taken_over("kill -9 between ack and publication", killed, seq).await;
     scene.end(seq, "killed-before-publication").await;
@@ -236,7 +236,7 @@ async fn killed_after_the_publication_and_before_the_ack_of_the_bus_nobody_sees_
         watcher.sees(&scene.conversation, seq).await;
     }
     scene.until_the_relay_holds_it().await;
-    let killed = scene.kill().await;
+    let killed = scene.kill();
     assert_eq!(scene.outbox().await, 1, "published, and still in the outbox");
     scene.is_taken_over("kill -9 between publication and bus ack", killed, seq).await;
     scene.end(seq, "killed-before-bus-ack").await;
@@ -267,7 +267,7 @@ async fn killed_after_the_ack_of_the_bus_and_before_the_deletion_nobody_sees_it_
         link().heal().await;
     }
     assert_eq!(left, 1, "published and acked by the bus, and still in the outbox");
-    let killed = scene.kill().await;
+    let killed = scene.kill();
     assert_eq!(scene.outbox().await, 1, "it was still there");
     scene.is_taken_over("kill -9 between bus ack and deletion", killed, seq).await;
     scene.end(seq, "killed-before-deletion").await;

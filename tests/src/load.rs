@@ -8,19 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use im_client::{Config, Event, MemoryStore, Stopped, Target};
-use im_protocol::ConversationId;
-use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::history::{Record, Recorder};
 use crate::stage::{Person, Stage, direct};
-use crate::witness::{check, members, read_again, view};
-
-/// Longest time for everybody to have everything once all is well again. Some of a server's waits are this long: a lease
-/// runs out after 10 s, a backlog is noticed after 10 s, a gap's pulls are spread over 10 s.
-const CONVERGENCE: Duration = Duration::from_secs(90);
+use crate::watcher::{CONVERGENCE, Watcher};
+use crate::witness::{check, members, read_again};
 
 /// Who writes, and how often.
 #[derive(Clone, Copy, Debug)]
@@ -44,10 +38,10 @@ pub struct Load {
     /// The group of all.
     pub group: String,
     people: Vec<Person>,
-    /// Held: a client disconnects when nobody holds it.
-    _clients: Vec<im_client::Client>,
+    /// Each one's.
+    conversations: Vec<Vec<String>>,
+    watchers: Vec<Arc<Watcher>>,
     writers: Vec<Writer>,
-    readers: Vec<Reader>,
     acks: watch::Sender<usize>,
     stop: watch::Sender<bool>,
 }
@@ -62,16 +56,6 @@ pub fn report(line: &str) {
 struct Writer {
     /// When the last acknowledged message was begun, and where it stands: conversation and seq.
     acked: watch::Receiver<Option<(Instant, String, u64)>>,
-    task: JoinHandle<()>,
-}
-
-/// One person's receiving side.
-struct Reader {
-    conversations: Vec<String>,
-    /// The last seq shown, by conversation.
-    seen: watch::Receiver<HashMap<String, u64>>,
-    /// The server it is or was last connected to.
-    server: watch::Receiver<Option<u16>>,
     task: JoinHandle<()>,
 }
 
@@ -99,31 +83,16 @@ impl Load {
                 }
             }
         }
-        let (mut clients, mut readers, mut writers) = (Vec::new(), Vec::new(), Vec::new());
-        for (person, conversations) in people.iter().zip(&conversations) {
-            let config = Config {
-                initial_history: u64::MAX,
-                events: 100_000,
-                ..Config::new(format!("http://{}", stage.server.http), &person.id, &person.id)
-            };
-            let connected = im_client::Client::connect(config, Arc::new(MemoryStore::default())).await;
-            let (client, events) = connected.expect("a connection");
-            readers.push(Reader::start(&recorder, &person.id, conversations, events));
-            clients.push(client);
+        let (mut watchers, mut writers) = (Vec::new(), Vec::new());
+        for person in &people {
+            watchers.push(Arc::new(Watcher::connect(&recorder, &person.id, stage.server.http).await));
         }
-        for ((person, client), conversations) in people.iter().zip(&clients).zip(conversations) {
-            let writer = Writing {
-                recorder: recorder.clone(),
-                user: person.id.clone(),
-                client: client.clone(),
-                conversations,
-                pause: plan.pause,
-                acks: acks.clone(),
-                stopped: stopped.clone(),
-            };
-            writers.push(writer.start());
+        for (watcher, conversations) in watchers.iter().zip(&conversations) {
+            let (watcher, conversations, pause) = (watcher.clone(), conversations.clone(), plan.pause);
+            let writing = Writing { watcher, conversations, pause, acks: acks.clone(), stopped: stopped.clone() };
+            writers.push(writing.start());
         }
-        let load = Self { recorder, group, people, _clients: clients, writers, readers, acks, stop };
+        let load = Self { recorder, group, people, conversations, watchers, writers, acks, stop };
         load.recovered(Instant::now()).await;
         load
     }
@@ -135,7 +104,7 @@ impl Load {
 
     /// How many of the people are, or were last, connected to a server.
     pub fn on_server(&self, id: u16) -> usize {
-        self.readers.iter().filter(|reader| *reader.server.borrow() == Some(id)).count()
+        self.watchers.iter().filter(|watcher| watcher.server() == Some(id)).count()
     }
 
     /// Messages acknowledged so far, in all.
@@ -166,7 +135,7 @@ impl Load {
                 let head = heads.entry(conversation).or_default();
                 *head = seq.max(*head);
             }
-            join_all(self.readers.iter().map(|reader| reader.reaches(&heads))).await;
+            self.everybody_reaches(&heads).await;
         };
         let outcome = tokio::time::timeout(CONVERGENCE, everybody).await;
         assert!(
@@ -196,18 +165,28 @@ impl Load {
                 *head = seq.max(*head);
             }
         }
-        let seen = join_all(self.readers.iter().map(|reader| reader.reaches(&heads)));
+        let seen = self.everybody_reaches(&heads);
         let outcome = tokio::time::timeout(CONVERGENCE.saturating_sub(begun.elapsed()), seen).await;
         assert!(outcome.is_ok(), "not everybody has everything after {CONVERGENCE:?}: {}", self.standing(&heads));
         self.acked()
+    }
+
+    /// Waits until everybody has seen the heads of their conversations.
+    async fn everybody_reaches(&self, heads: &BTreeMap<String, u64>) {
+        let each = self.watchers.iter().zip(&self.conversations).map(|(watcher, conversations)| async move {
+            let mine = heads.iter().filter(|(conversation, _)| conversations.contains(conversation));
+            let mine = mine.map(|(conversation, head)| (conversation.clone(), *head)).collect();
+            watcher.reaches(&mine).await;
+        });
+        join_all(each).await;
     }
 
     /// Reads every conversation once more, each as one of its members from a fresh device on a stage, and checks the
     /// history, which stays in the file.
     pub async fn check(&self, stage: &Stage, file: &Path) {
         let mut read = BTreeMap::new();
-        for (person, reader) in self.people.iter().zip(&self.readers) {
-            for conversation in &reader.conversations {
+        for (person, conversations) in self.people.iter().zip(&self.conversations) {
+            for conversation in conversations {
                 read.entry(conversation.as_str()).or_insert(person);
             }
         }
@@ -220,22 +199,22 @@ impl Load {
             let client = &connected[&person.id];
             read_again(&self.recorder, client, &format!("{} after", person.id), &person, conversation).await;
         }
-        for reader in &self.readers {
-            assert!(!reader.task.is_finished(), "a client was told something it must not be told");
-        }
+        assert!(
+            self.watchers.iter().all(|watcher| watcher.is_well()),
+            "a client was told something it must not be told"
+        );
         check(&self.recorder, file);
     }
 
     /// Who is where, for the words of a failure.
     fn standing(&self, heads: &BTreeMap<String, u64>) -> String {
         let mut text = format!("heads {heads:?}");
-        for (person, (writer, reader)) in self.people.iter().zip(self.writers.iter().zip(&self.readers)) {
+        for (writer, watcher) in self.writers.iter().zip(&self.watchers) {
             let acked = writer.acked.borrow().as_ref().map(|(at, conversation, seq)| {
                 format!("{conversation} {seq}, begun {:.2} s ago", at.elapsed().as_secs_f32())
             });
             // Writing to a string cannot fail.
-            let (server, seen) = (reader.server.borrow().unwrap_or_default(), reader.seen.borrow());
-            let _ = write!(text, "\n{} on server {server}: last ack {acked:?}, seen {seen:?}", person.id);
+            let _ = write!(text, "\nlast ack {acked:?} {watcher:?}");
         }
         text
     }
@@ -243,9 +222,7 @@ impl Load {
 
 /// What a writer works with.
 struct Writing {
-    recorder: Recorder,
-    user: String,
-    client: im_client::Client,
+    watcher: Arc<Watcher>,
     conversations: Vec<String>,
     pause: Duration,
     acks: watch::Sender<usize>,
@@ -262,70 +239,13 @@ impl Writing {
                 }
                 let conversation = self.conversations[n % self.conversations.len()].clone();
                 let begun = Instant::now();
-                let seq = self.write(&conversation, &format!("{} {n}", self.user)).await;
+                let said = self.watcher.say(&conversation, &format!("{} {n}", self.watcher.user)).await;
+                let seq = said.expect("a send is repeated until it is acked");
                 self.acks.send_modify(|acks| *acks += 1);
                 tell.send_replace(Some((begun, conversation, seq)));
                 tokio::time::sleep(self.pause).await;
             }
         });
         Writer { acked, task }
-    }
-
-    async fn write(&self, conversation: &str, text: &str) -> u64 {
-        let target = Target::Conversation(ConversationId::parse(conversation).expect("a conversation"));
-        let sent = self.client.send_text(target, text).await.expect("a send is repeated until it is acked");
-        let (conversation, user) = (conversation.to_owned(), self.user.clone());
-        let client_message_id = sent.client_message_id.to_string();
-        self.recorder.add(Record::Sent {
-            conversation: conversation.clone(),
-            user: user.clone(),
-            client_message_id: client_message_id.clone(),
-            content: json!({"text": text}).to_string(),
-        });
-        self.recorder.add(Record::Acked { conversation, user, client_message_id, seq: sent.seq });
-        sent.seq
-    }
-}
-
-impl Reader {
-    fn start(recorder: &Recorder, user: &str, conversations: &[String], mut events: im_client::Events) -> Self {
-        let (tell, seen) = watch::channel(HashMap::new());
-        let (tell_server, server) = watch::channel(None);
-        let (recorder, user) = (recorder.clone(), user.to_owned());
-        let task = tokio::spawn(async move {
-            while let Some(event) = events.next().await {
-                match event {
-                    Event::Online(welcome) => {
-                        tell_server.send_replace(Some(welcome.server.0));
-                    }
-                    Event::Message(message) => {
-                        let message = serde_json::to_value(&message).expect("a message is JSON");
-                        let view = view(&format!("{user} live"), &user, &message);
-                        tell.send_modify(|seen| {
-                            seen.insert(view.conversation.clone(), view.seq);
-                        });
-                        recorder.add(Record::Seen(view));
-                    }
-                    // The test is over.
-                    Event::Stopped(Stopped::Closed) => return,
-                    Event::Missed | Event::Reset(_) | Event::Stopped(_) | Event::Refused { .. } => {
-                        panic!("{user} got {event:?}")
-                    }
-                    _ => {}
-                }
-            }
-        });
-        Self { conversations: conversations.to_vec(), seen, server, task }
-    }
-
-    /// Waits until the heads of its conversations are seen.
-    async fn reaches(&self, heads: &BTreeMap<String, u64>) {
-        let mut seen = self.seen.clone();
-        let has_all = |seen: &HashMap<String, u64>| {
-            let mut mine = self.conversations.iter().filter_map(|conversation| heads.get_key_value(conversation));
-            mine.all(|(conversation, head)| seen.get(conversation).is_some_and(|seq| seq >= head))
-        };
-        // An error means that the client was told something bad, which its task has said.
-        seen.wait_for(has_all).await.expect("the client goes on");
     }
 }

@@ -1,9 +1,10 @@
 //! A device that stays connected by itself, and a record of everything it shows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use im_client::{Client, Config, Event, Events, MemoryStore, SendError, Stopped, Target};
 use im_protocol::ConversationId;
@@ -32,6 +33,15 @@ pub struct Watcher {
     task: JoinHandle<()>,
 }
 
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watcher")
+            .field("user", &self.user)
+            .field("shown", &*self.shown.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
 /// What was shown so far.
 #[derive(Debug, Default)]
 struct Shown {
@@ -39,6 +49,8 @@ struct Shown {
     last: HashMap<String, u64>,
     /// How often a conversation was taken away. The device forgets it then, and shows what comes later as a new one.
     removals: HashMap<String, u32>,
+    /// The server it is or was last connected to.
+    server: Option<u16>,
 }
 
 impl Watcher {
@@ -75,22 +87,26 @@ impl Watcher {
         self.shown.borrow().last.get(conversation).copied().unwrap_or(0)
     }
 
-    /// Waits until everything up to a seq was shown. Returns how long that took.
-    pub async fn sees(&self, conversation: &str, seq: u64) -> Duration {
-        let begun = Instant::now();
+    /// The server it is or was last connected to.
+    pub fn server(&self) -> Option<u16> {
+        self.shown.borrow().server
+    }
+
+    /// Waits, as long as it takes, until everything up to these seqs, by conversation, was shown.
+    pub async fn reaches(&self, heads: &BTreeMap<String, u64>) {
         let mut shown = self.shown.clone();
-        let is_there = |shown: &Shown| shown.last.get(conversation).is_some_and(|last| *last >= seq);
-        let seen = tokio::time::timeout(CONVERGENCE, shown.wait_for(is_there)).await.map(|seen| seen.is_ok());
-        match seen {
-            Ok(true) => begun.elapsed(),
-            // Its task has said what it was.
-            Ok(false) => panic!("the client of {} was told something bad", self.user),
-            Err(late) => panic!(
-                "{late}: {} does not see {seq} of {conversation} within {CONVERGENCE:?}: it is at {}",
-                self.user,
-                self.last(conversation)
-            ),
-        }
+        let has_all =
+            |shown: &Shown| heads.iter().all(|(conversation, head)| shown.last.get(conversation) >= Some(head));
+        let reached = shown.wait_for(has_all).await.is_ok();
+        // Its task has said what it was.
+        assert!(reached, "the client of {} was told something bad", self.user);
+    }
+
+    /// Waits until everything up to a seq was shown.
+    pub async fn sees(&self, conversation: &str, seq: u64) {
+        let heads = BTreeMap::from([(conversation.to_owned(), seq)]);
+        let seen = tokio::time::timeout(CONVERGENCE, self.reaches(&heads)).await.is_ok();
+        assert!(seen, "{} does not see {seq} of {conversation} within {CONVERGENCE:?}: {self:?}", self.user);
     }
 
     /// Under which names it is written down what was shown of a conversation: one more each time that it was taken away.
@@ -122,6 +138,10 @@ async fn watch(recorder: Recorder, user: String, mut events: Events, tell: watch
                     shown.last.insert(conversation, view.seq);
                 });
                 recorder.add(Record::Seen(view));
+                continue;
+            }
+            Event::Online(welcome) => {
+                tell.send_modify(|shown| shown.server = Some(welcome.server.0));
                 continue;
             }
             Event::Hint(hint) => match *hint {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::client::Client;
 use crate::history::{self, Record, Recorder, View};
@@ -15,20 +15,6 @@ pub fn members<'a>(recorder: &Recorder, conversation: &str, people: impl IntoIte
     for person in people {
         let (conversation, user) = (conversation.to_owned(), person.id.clone());
         recorder.add(Record::Stint { conversation, user, joined: 1, left: None });
-    }
-}
-
-/// A message, as JSON, before the eyes of a user's client.
-pub fn view(client: &str, user: &str, message: &Value) -> View {
-    let text = |field: &str| message[field].as_str().expect("a text").to_owned();
-    View {
-        client: client.to_owned(),
-        user: user.to_owned(),
-        conversation: text("conversation"),
-        seq: message["seq"].as_u64().expect("a seq"),
-        sender: text("sender"),
-        client_message_id: message["client_message_id"].as_str().map(str::to_owned),
-        content: message["content"].to_string(),
     }
 }
 
@@ -46,7 +32,7 @@ pub async fn read_again(
         let answer = client.expect(frame, "messages").await;
         assert_eq!(answer["gaps"], json!([]), "{answer}");
         for message in answer["messages"].as_array().expect("messages") {
-            let view = view(name, &person.id, message);
+            let view = View::of(name, &person.id, message);
             after = view.seq;
             recorder.add(Record::Synced(view.clone()));
             all.push(view);

@@ -10,6 +10,7 @@ use imcluster_tests::history::{self, Record, Recorder, View};
 use imcluster_tests::meddler::{Meddler, Meddling};
 use imcluster_tests::socket;
 use imcluster_tests::stage::{Person, Stage};
+use imcluster_tests::witness::{members, read_again};
 use serde_json::{Value, json};
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -33,21 +34,6 @@ fn see(recorder: &Recorder, person: &Person, pushed: &[Value]) {
     }
 }
 
-async fn read_again(recorder: &Recorder, person: &Person, conversation: &str) {
-    let mut after = 0;
-    loop {
-        let path = format!("/v1/conversations/{conversation}/messages?after={after}&limit=200");
-        let page = person.http.get(&path).await;
-        for message in page["messages"].as_array().expect("messages") {
-            after = message["seq"].as_u64().expect("a seq");
-            recorder.add(Record::Synced(View::of(&format!("{} after", person.id), &person.id, message)));
-        }
-        if page["more"] == false {
-            return;
-        }
-    }
-}
-
 /// The names of what the checker finds when one of two members sends, while a third person looks on from outside.
 async fn found(meddling: Meddling) -> BTreeSet<&'static str> {
     found_after(meddling, async |_, _| {}).await
@@ -59,10 +45,7 @@ async fn found_after(meddling: Meddling, change: impl AsyncFnOnce(&SqlitePool, &
     let [alice, bob, eve] = &stage.people::<3>().await;
     let (_, conversation) = alice.group(&[bob], "meddled").await;
     let recorder = Recorder::default();
-    for member in [alice, bob] {
-        let (conversation, user) = (conversation.clone(), member.id.clone());
-        recorder.add(Record::Stint { conversation, user, joined: 1, left: None });
-    }
+    members(&recorder, &conversation, [alice, bob]);
     let proxy = Meddler::before(stage.server.tcp, meddling).await;
     let sender = alice.connect("desktop").await;
     let [to_alice, to_bob, to_eve] =
@@ -100,7 +83,9 @@ async fn found_after(meddling: Meddling, change: impl AsyncFnOnce(&SqlitePool, &
     database.close().await;
     let stage = stage.with_server(Arc::new(stage.server.again()));
     for member in [alice, bob] {
-        read_again(&recorder, &member.on(&stage), &conversation).await;
+        let member = member.on(&stage);
+        let client = member.connect("mobile").await;
+        read_again(&recorder, &client, &format!("{} after", member.id), &member, &conversation).await;
     }
     history::check(&recorder.history()).iter().map(history::Violation::name).collect()
 }

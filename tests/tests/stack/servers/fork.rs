@@ -6,6 +6,7 @@ use std::time::Instant;
 use imcluster_tests::client::{Client, DEADLINE, fresh};
 use imcluster_tests::history::{Record, Recorder};
 use imcluster_tests::load::{Load, Plan};
+use imcluster_tests::stack::Cluster;
 use imcluster_tests::stage::Person;
 use imcluster_tests::watcher::Watcher;
 use imcluster_tests::witness::{members, read_again};
@@ -79,8 +80,7 @@ fn id(frame: &Value) -> &str {
 }
 
 /// Two senders on two servers, `each` messages; the first server dies in the middle.
-async fn two_servers(each: usize, name: &str) {
-    let cluster = cluster().await;
+async fn two_servers(cluster: &Cluster, each: usize, name: &str) {
     let mut load = Load::start(&cluster.stage_on(1), Plan::default()).await;
     let recorder = load.recorder.clone();
     let people: [Person; 3] = cluster.stage_on(2).people().await;
@@ -112,7 +112,7 @@ async fn two_servers(each: usize, name: &str) {
     told("kill -9 of one of two servers that commit to one conversation", killed);
     assert_eq!(head, 1 + 2 * each as u64, "dense: the notification and every message");
 
-    restore(&cluster, cluster.server(0)).await;
+    restore(cluster, cluster.server(0)).await;
     load.settle().await;
     let client = carol.connect("web").await;
     let stored = read_again(&recorder, &client, "after", carol, &conversation).await;
@@ -124,7 +124,7 @@ async fn two_servers(each: usize, name: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis, PostgreSQL and Kafka: make test-stack"]
 async fn two_servers_that_commit_to_one_conversation_leave_no_hole_and_no_fork_when_one_dies() {
-    two_servers(500, "two-servers").await;
+    two_servers(&*cluster().await, 500, "two-servers").await;
 }
 
 mod long {
@@ -133,8 +133,9 @@ mod long {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "takes minutes: make test-stack-full"]
     async fn two_servers_that_commit_to_one_conversation_leave_no_hole_and_no_fork_however_often_one_dies() {
+        let cluster = cluster().await;
         for round in 0..8 {
-            two_servers(2_000, &format!("two-servers-{round}")).await;
+            two_servers(&cluster, 2_000, &format!("two-servers-{round}")).await;
         }
     }
 }

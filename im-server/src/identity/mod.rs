@@ -34,6 +34,9 @@ use lease::Lease;
 /// How long a lease runs: a server that is gone is known to be gone this long after its last renewal.
 pub const LEASE_TTL: Duration = Duration::from_secs(10);
 
+/// Between two renewals lies the time planned for it, times one of these: servers started together do not stay together.
+const JITTER: std::ops::Range<f64> = 0.9..1.1;
+
 /// Deaths that a slow listener may be behind: more than there may be servers.
 const DEATHS: usize = 1_024;
 
@@ -41,7 +44,7 @@ const DEATHS: usize = 1_024;
 #[derive(Clone, Copy, Debug)]
 struct Timing {
     ttl: Duration,
-    /// Between two renewals; by up to a tenth more or less, so that servers started together do not stay together.
+    /// Between two renewals, give or take [`JITTER`].
     renew: Duration,
     /// Between a renewal that failed and the next: several fit into what is left of the lease.
     retry: Duration,
@@ -185,14 +188,21 @@ impl Identity {
         tasks.spawn(self.clone().keep_announced());
     }
 
-    /// Waits until every other living server has had the time to learn of this one: two loads of the table lie between.
-    /// Without any other than `ours` there is nobody to wait for.
+    /// Waits until every other living server has had the time to learn of this one since it entered the table: two loads
+    /// of the table by this one, and the longest time between two by another. Without any other than `ours` there is
+    /// nobody to wait for.
     pub async fn known_to_others(&self, ours: &[ServerId]) {
         let alone = || self.router.table().live().all(|(id, _)| ours.contains(&id));
         let (mut refreshed, mut phase) = (self.refreshed.subscribe(), self.phase.subscribe());
-        // The senders are in `self`: waiting cannot fail.
+        let known = async {
+            // The sender is in `self`: waiting cannot fail.
+            let _ = refreshed.wait_for(|&times| times >= 2 || alone()).await;
+            if !alone() {
+                sleep(self.timing.renew.mul_f64(JITTER.end)).await;
+            }
+        };
         tokio::select! {
-            _ = refreshed.wait_for(|&times| times >= 2 || alone()) => {}
+            () = known => {}
             _ = phase.wait_for(|phase| *phase == Phase::Fenced) => {}
         }
     }
@@ -221,7 +231,7 @@ impl Identity {
         let mut phase = self.phase.subscribe();
         let mut pause = self.timing.renew;
         loop {
-            let jitter = rand::rng().random_range(0.9..1.1);
+            let jitter = rand::rng().random_range(JITTER);
             tokio::select! {
                 () = sleep(pause.mul_f64(jitter)) => {}
                 () = self.report.notified() => {}

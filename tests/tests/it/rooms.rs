@@ -49,18 +49,21 @@ async fn those_inside_a_room_hear_each_other_and_nobody_else_does() {
 
 #[tokio::test]
 async fn membership_is_the_connections_and_ends_with_it() {
-    let [alice, bob] = Stage::shared().people().await;
+    let [alice, bob, carol] = Stage::shared().people().await;
     let room = room(&alice).await;
-    let a = alice.connect_on(0, "web").await;
+    let (a, c) = (alice.connect_on(0, "web").await, carol.connect_on(1, "web").await);
     let (b, b_phone) = (bob.connect_on(1, "web").await, bob.connect_on(0, "mobile").await);
-    join(&a, &room).await;
-    join(&b, &room).await;
+    for client in [&a, &b, &c] {
+        join(client, &room).await;
+    }
     let first = a.say(&room, "one").await;
     b.message(&room, first).await;
     b_phone.refused(text_to(&room, "x"), "not_a_member").await;
     b.expect(json!({"type": "leave", "conversation": room}), "ok").await;
     b.refused(text_to(&room, "x"), "not_a_member").await;
     let second = a.say(&room, "two").await;
+    // An ack does not mean that it has gone out: whoever joins in between gets it.
+    c.message(&room, second).await;
     join(&b, &room).await;
     let third = a.say(&room, "three").await;
     b.message(&room, third).await;

@@ -158,11 +158,12 @@ impl Postgres {
         self.daemon.ended_within(Duration::from_secs(30)).await
     }
 
-    /// Cuts all connections to a database; returns how many there were.
+    /// Cuts all connections of clients to a database; returns how many there were.
     pub async fn cut(&self, database: &str) -> Result<u64> {
         let mut connection = self.connect("postgres").await?;
-        let cut =
-            "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()";
+        // A worker that cleans up behind the scenes stands in the list too.
+        let cut = "select pg_terminate_backend(pid) from pg_stat_activity
+                   where datname = $1 and pid <> pg_backend_pid() and backend_type = 'client backend'";
         Ok(sqlx::query(cut).bind(database).execute(&mut connection).await?.rows_affected())
     }
 }

@@ -129,7 +129,8 @@ pub struct DatabaseSettings {
     /// postgres://USER:PASSWORD@HOST:PORT/DATABASE, or sqlite:///PATH/OF/FILE for a single server
     #[arg(long, value_name = "URL", hide_env_values = true)]
     pub database_url: DatabaseUrl,
-    /// Connections of this server to PostgreSQL at most; those of all servers stay below its max_connections
+    /// Connections of this server to PostgreSQL at most, and one more for its lease; those of all servers stay below its
+    /// max_connections
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=1_000))]
     pub database_connections: u16,
     /// How long a statement may run before PostgreSQL ends it, 1 … 60 seconds

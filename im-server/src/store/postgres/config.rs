@@ -17,7 +17,7 @@ pub struct PostgresConfig {
     /// `postgres://user:password@host:5432/database`, with `?sslmode=verify-full&sslrootcert=…` where the way there is
     /// not trusted. A secret.
     pub url: String,
-    /// Connections of this process at most. All processes together stay below the server's `max_connections`.
+    /// Connections of this process at most, but for one that only keeps the lease. All processes together stay below the server's `max_connections`.
     pub max_connections: u32,
     /// How long a call waits for a connection, the making of one included, before it answers that the database is out
     /// of reach.

@@ -54,6 +54,8 @@ const RESTED: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
     pool: PgPool,
+    /// One connection that no request can take: a server whose database is merely busy keeps its lease.
+    reserved: PgPool,
     /// How long a call waits for the server's answer.
     patience: Duration,
     large: LargeGroups,
@@ -65,9 +67,16 @@ impl PostgresStore {
     /// Connects, looks whether the database is one that can be used, and brings its schema up to date.
     pub async fn open(config: &PostgresConfig) -> std::result::Result<Self, OpenError> {
         Self::migrate(config).await?;
+        let pool = Self::pool(config, config.max_connections).await?;
+        let reserved = Self::pool(config, 1).await?;
+        let (large, holder) = (LargeGroups::default(), Arc::default());
+        Ok(Self { pool, reserved, patience: config.patience(), large, holder })
+    }
+
+    async fn pool(config: &PostgresConfig, connections: u32) -> std::result::Result<PgPool, OpenError> {
         let statement_timeout = config.statement_timeout;
         let pool = PgPoolOptions::new()
-            .max_connections(config.max_connections)
+            .max_connections(connections)
             .min_connections(1)
             .acquire_timeout(config.acquire_timeout)
             .max_lifetime(LIFETIME)
@@ -83,9 +92,13 @@ impl PostgresStore {
                 })
             })
             .connect_with(config.options()?)
-            .await
-            .map_err(|error| super::StoreError::from(Fault::from(error)))?;
-        Ok(Self { pool, patience: config.patience(), large: LargeGroups::default(), holder: Arc::default() })
+            .await;
+        Ok(pool.map_err(|error| super::StoreError::from(Fault::from(error)))?)
+    }
+
+    /// The same store on the reserved connection.
+    fn reserved(&self) -> Self {
+        Self { pool: self.reserved.clone(), ..self.clone() }
     }
 
     /// Brings the schema up to date, without serving. Safe while servers of the version before are running, and while
@@ -104,7 +117,7 @@ impl PostgresStore {
 
     /// Closes all connections once what is running has ended.
     pub async fn close(&self) {
-        self.pool.close().await;
+        tokio::join!(self.pool.close(), self.reserved.close());
     }
 
     /// A connection for one call.

@@ -44,7 +44,8 @@ impl Servers for PostgresStore {
 
     async fn renew(&self, holder: Holder, report: Report, ttl_ms: i64) -> Result<Renewal> {
         // The table is as it was before the statement, the own row as it is after.
-        let rows = call!(self, "renew", |on| sqlx::query(concat!(
+        let reserved = self.reserved();
+        let rows = call!(reserved, "renew", |on| sqlx::query(concat!(
             "with own as (
                  update servers set expires = im_clock_v1() + $3, serving = $4, announced = $5
                  where id = $1 and epoch = $2
@@ -69,7 +70,8 @@ impl Servers for PostgresStore {
     }
 
     async fn release(&self, holder: Holder) -> Result<()> {
-        call!(self, "release", |on| sqlx::query(
+        let reserved = self.reserved();
+        call!(reserved, "release", |on| sqlx::query(
             "update servers set expires = 0, serving = false where id = $1 and epoch = $2"
         )
         .bind(i32::from(holder.server.0))

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use im_protocol::ServerId;
 use im_server::store::postgres::{PostgresConfig, PostgresStore};
-use im_server::store::{Messages, OutboxId, Outcome, Slice, StoreError};
+use im_server::store::{Holder, Messages, OutboxId, Outcome, Renewal, Report, Slice, StoreError};
 use parking_lot::Mutex;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, Row};
@@ -92,6 +93,38 @@ async fn a_batch_whose_connection_is_killed_while_it_waits_is_committed_by_the_n
     let (_, outcomes) = commit.await.unwrap();
     assert_eq!(committed(&outcomes[0]).message.seq, 2);
     assert_eq!(seqs(&store, &alice, &tea).await, [1, 2]);
+    drop(store);
+    database.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL: make test-stack"]
+async fn a_lease_is_renewed_while_every_connection_is_taken() {
+    let database = Database::new().await;
+    let patience = Duration::from_millis(200);
+    let config = PostgresConfig { max_connections: 1, acquire_timeout: patience, ..database.config() };
+    let store: Db = Arc::new(PostgresStore::open(&config).await.unwrap());
+    let [alice] = people(&store, ["alice"]).await;
+    let tea = group(&store, "tea", &alice, &[]).await;
+    let (server, ttl_ms) = (ServerId(1), 10_000);
+    let holder = Holder { server, epoch: store.take_epoch(server, "", ttl_ms).await.unwrap() };
+    let mut beside = database.beside().await;
+    let mut holding = beside.begin().await.unwrap();
+    sqlx::query("select from conversations where id = $1 for update")
+        .bind(tea.as_str())
+        .execute(&mut *holding)
+        .await
+        .unwrap();
+    let waiting = tokio::spawn({
+        let (store, message) = (store.clone(), text(&tea, &alice, "hi"));
+        async move { store.commit(vec![message], NOW).await }
+    });
+    let busy = async || matches!(store.last_seen(&[]).await, Err(StoreError::Unavailable(_)));
+    tokio::time::timeout(Duration::from_secs(10), async { while !busy().await {} }).await.unwrap();
+    let renewed = store.renew(holder, Report { serving: true, announced: None }, ttl_ms).await.unwrap();
+    assert!(matches!(renewed, Renewal::Held(_)), "{renewed:?}");
+    holding.rollback().await.unwrap();
+    waiting.await.unwrap().unwrap();
     drop(store);
     database.end().await;
 }

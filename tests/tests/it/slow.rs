@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 /// Bytes of a message's text.
 const TEXT: usize = 32 * 1024;
+/// Messages on the way at a time.
+const AT_ONCE: u64 = 16;
 /// Messages that the stalled reader does not read: 32 MiB, far more than sockets and queue hold.
 const MESSAGES: u64 = 1000;
 /// Messages of before, which fill the 64 MiB of pages that the writing connection keeps.
@@ -28,22 +30,21 @@ async fn stalled(stage: &Stage, person: &Person) -> (Writer, Reader) {
     (writer, reader)
 }
 
-/// Sends messages, some at once, until all are acked and the other has the last one, whose seq it returns.
+/// Sends messages, some at once, each time until the other has them: half of what a connection's queue holds is on the
+/// way at most, so that a reader who reads, however slowly, misses nothing. Returns the last one's seq.
 async fn flood(from: &Client, to: &Client, conversation: &str, messages: u64) -> u64 {
     let text = "x".repeat(TEXT);
     let mut last = 1;
-    let mut waiting = std::collections::VecDeque::new();
-    for _ in 0..messages {
-        waiting.push_back(from.submit(text_to(conversation, &text)).await);
-        if waiting.len() == 16 {
-            let id = waiting.pop_front().expect("sixteen wait");
+    for _ in 0..messages.div_ceil(AT_ONCE) {
+        let mut ids = Vec::new();
+        for _ in 0..AT_ONCE {
+            ids.push(from.submit(text_to(conversation, &text)).await);
+        }
+        for id in ids {
             last = from.answer(&id).await["seq"].as_u64().expect("a seq");
         }
+        to.message(conversation, last).await;
     }
-    for id in waiting {
-        last = from.answer(&id).await["seq"].as_u64().expect("a seq");
-    }
-    to.message(conversation, last).await;
     last
 }
 

@@ -45,6 +45,9 @@ pub(crate) struct Up {
     /// Start a server again that has ended
     #[arg(long)]
     restart: bool,
+    /// No limits per user and per address, for load tests
+    #[arg(long)]
+    no_limits: bool,
 }
 
 /// Everything that runs, in the order in which it was started.
@@ -97,15 +100,18 @@ impl Up {
             Kafka::start(place)
         )?;
         postgres.database("imcluster").await?;
-        let settings = [
+        let mut settings = vec![
             ("IM_OPEN_REGISTRATION", "true"),
             // alice's is "alice".
             ("IM_PASSWORD_CHARS", "1"),
             ("IM_TRUSTED_PROXIES", "127.0.0.1"),
-            // Ten times the default, as in `dev`: everybody comes from one machine here.
-            ("IM_SIGN_INS_PER_MINUTE", "600"),
-            ("IM_HANDSHAKES_PER_MINUTE", "6000"),
         ];
+        // Ten times the default, as in `dev`: everybody comes from one machine here.
+        let (sign_ins, handshakes) = if self.no_limits { ("0", "0") } else { ("600", "6000") };
+        settings.extend([("IM_SIGN_INS_PER_MINUTE", sign_ins), ("IM_HANDSHAKES_PER_MINUTE", handshakes)]);
+        if self.no_limits {
+            settings.push(("IM_MESSAGES_PER_SECOND", "0"));
+        }
         let common = Common {
             program,
             database: postgres.url("imcluster"),
@@ -114,7 +120,7 @@ impl Up {
             jwt_secret: secret(place, "jwt-secret")?,
             management_token: secret(place, "management-token")?,
             service_token: secret(place, "service-token")?,
-            settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+            settings: settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         };
         eprintln!("im-stack: starting {} im-servers", self.servers);
         let servers = (0..self.servers).map(|id| ImServer::prepare(place, id, &common)).collect::<Result<Vec<_>>>()?;

@@ -114,6 +114,7 @@ fmt: ## Format the Rust code
 schemas: ## Write the published schemas and lists again; a test fails when they differ from the code
 	WRITE_DOCS=1 cargo test -p im-protocol --test it published
 	WRITE_DOCS=1 cargo test -p im-server --test it documented
+	WRITE_DOCS=1 cargo test -p imcluster-crds --test it published
 
 .PHONY: load
 load: ## Measure a running server, see docs/performance.md; ARGS='sends --rate 5000'

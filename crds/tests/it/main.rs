@@ -1,0 +1,3 @@
+//! What the definition says, and that it holds.
+
+mod published;

@@ -6,6 +6,7 @@
 //! Every committed write takes a [`Stamp`]; a reader that keeps the stamp of its last look finds what came after.
 
 mod accounts;
+mod change;
 mod conversations;
 mod groups;
 mod large;

@@ -1,9 +1,29 @@
 //! Who came and who went with a change of a group.
 
 use im_protocol::server::RemovedReason;
-use im_protocol::{ConversationId, Seq, UserId};
+use im_protocol::{ConversationId, Seq, TimeMs, UserId};
 
-use super::{MemberChange, Removal};
+use super::{MemberChange, Removal, Stamp};
+
+/// A coming to a conversation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival<'a> {
+    pub(super) conversation: &'a ConversationId,
+    /// The first seq that is seen.
+    pub(super) seq: Seq,
+    pub(super) time: TimeMs,
+    pub(super) stamp: Stamp,
+}
+
+/// A going from a conversation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Departure<'a> {
+    pub(super) conversation: &'a ConversationId,
+    /// The first seq that is not seen any more.
+    pub(super) seq: Seq,
+    pub(super) time: TimeMs,
+    pub(super) stamp: Stamp,
+}
 
 /// Someone who went.
 #[derive(Clone, Debug)]
@@ -19,6 +39,8 @@ pub(super) struct Moves {
     pub(super) added: Vec<UserId>,
     pub(super) removed: Vec<(Gone, RemovedReason)>,
     pub(super) dissolved: Vec<Gone>,
+    /// The group ends.
+    pub(super) dissolving: bool,
 }
 
 impl Moves {

@@ -1,34 +1,13 @@
 //! Who comes and who goes: stints, and the row that makes a conversation stand in a user's list.
 
+use im_protocol::UserId;
 use im_protocol::server::RemovedReason;
-use im_protocol::{ConversationId, Seq, TimeMs, UserId};
 use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 
 use super::error::Result;
 use super::rows::{id, int, number, texts, to_name};
-use crate::store::Stamp;
-use crate::store::moves::Gone;
-
-/// A coming to a conversation.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Arrival<'a> {
-    pub(super) conversation: &'a ConversationId,
-    /// The first seq that is seen.
-    pub(super) seq: Seq,
-    pub(super) time: TimeMs,
-    pub(super) stamp: Stamp,
-}
-
-/// A going from a conversation.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Departure<'a> {
-    pub(super) conversation: &'a ConversationId,
-    /// The first seq that is not seen any more.
-    pub(super) seq: Seq,
-    pub(super) time: TimeMs,
-    pub(super) stamp: Stamp,
-}
+use crate::store::moves::{Arrival, Departure, Gone};
 
 /// Makes users members and puts the conversation into their lists. Returns those who were no members before.
 pub(super) async fn add(on: &mut PgConnection, arrival: Arrival<'_>, users: &[UserId]) -> Result<Vec<UserId>> {

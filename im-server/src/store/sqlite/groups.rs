@@ -10,12 +10,14 @@ use super::append::{insert, save_tails};
 use super::facts::users;
 use super::outbox::remember;
 use super::rows::{id, name, to_name};
-use super::stays::{Arrival, add};
-use crate::store::tail::{Tail, notification_body};
+use super::stays::add;
+use crate::store::change::founded;
+use crate::store::moves::Arrival;
+use crate::store::tail::Tail;
 use crate::store::values::escape_like;
 use crate::store::{
-    Committed, CommittedMessage, Decide, Group, GroupChange, GroupChanged, GroupSettings, Groups, JoinRequest, Member,
-    MemberChange, MemberWithName, NewGroup, NewRoom, OutboxItem, Result, Role, Room, StoreError,
+    Committed, Decide, Group, GroupChange, GroupChanged, GroupSettings, Groups, JoinRequest, Member, MemberWithName,
+    NewGroup, NewRoom, Result, Role, Room, StoreError,
 };
 
 /// The columns that [`group`] reads, of `chat_groups g` joined with its `conversations c`.
@@ -104,42 +106,29 @@ pub(super) async fn save_settings(
 impl Groups for SqliteStore {
     async fn create_group(&self, new: NewGroup) -> Result<Committed> {
         let conversation = ConversationId::group(&new.group);
-        let owner = new.settings.owner.clone();
-        let members: Vec<UserId> = std::iter::once(owner.clone()).chain(new.members).collect();
-        let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
-        let large = self.large.is_large(false, count);
-        let mut tail = Tail::empty(conversation.clone(), count);
-        let body = notification_body(&new.notification);
-        let draft = tail.append(new.time, &new.notification.actor, &mut 0, None, body);
-
+        let (tail, after) = founded(&new, self.large);
         let mut write = self.write().await?;
         let stamp = write.stamp;
         save_tails(write.on(), [&tail], stamp).await?;
         save_settings(write.on(), &conversation, &new.settings).await?;
         let arrival = Arrival { conversation: &conversation, seq: 1, time: new.time, stamp };
-        add(write.on(), arrival, &members).await?;
+        add(write.on(), arrival, &after.moves.added).await?;
         sqlx::query("update stints set role = ?3 where conversation = ?1 and user = ?2 and left_seq is null")
             .bind(conversation.as_str())
-            .bind(owner.as_str())
+            .bind(new.settings.owner.as_str())
             .bind(to_name(Role::Owner))
             .execute(write.on())
             .await?;
-        if large {
+        if after.large {
             sqlx::query("update conversations set large = 1 where id = ?1")
                 .bind(conversation.as_str())
                 .execute(write.on())
                 .await?;
         }
-        let drafts = [draft];
-        insert(write.on(), &drafts).await?;
-        let outbox = remember(&mut write, new.time, &[OutboxItem::Message(conversation.clone(), 1)]).await?;
+        insert(write.on(), &after.drafts).await?;
+        let outbox = remember(&mut write, new.time, &after.items()).await?;
         write.commit().await?;
-
-        let [draft] = drafts;
-        let change = |user| MemberChange { conversation: conversation.clone(), user, joined: 1, left: None };
-        let changes = if large { members.into_iter().map(change).collect() } else { Vec::new() };
-        let message = CommittedMessage { message: draft.message, members_version: 1, large, changes };
-        Ok(Committed { outbox, messages: vec![message], ..Committed::default() })
+        Ok(after.committed(outbox))
     }
 
     async fn group(&self, id: &GroupId) -> Result<Option<Group>> {

@@ -12,13 +12,13 @@ use super::facts::{self, Conversation, Place};
 use super::groups::{group, group_columns, join_request, member, member_columns, save_settings};
 use super::outbox::remember;
 use super::rows::json;
-use super::stays::{Arrival, Departure, add, remove, remove_everyone};
+use super::stays::{add, remove, remove_everyone};
 use super::{SqliteStore, Write};
-use crate::store::moves::Moves;
+use crate::store::change::{Before, concerns_members, dissolves, removed_by_reason};
+use crate::store::moves::{Arrival, Departure, Moves};
 use crate::store::tail::{Draft, notification_body};
 use crate::store::{
-    Committed, CommittedMessage, Decide, GroupChange, GroupChanged, GroupEffects, GroupFacts, LargeGroups, OutboxItem,
-    Result, Subject,
+    Committed, Decide, GroupChange, GroupChanged, GroupEffects, GroupFacts, LargeGroups, Result, Subject,
 };
 
 /// The facts for a decision; `None` if there is no such group.
@@ -124,7 +124,6 @@ async fn save_requests(
     change: &GroupChange,
     effects: &GroupEffects,
     moves: &Moves,
-    dissolving: bool,
 ) -> Result<()> {
     // A request of someone who is in, or to a group that is over, is moot.
     sqlx::query(
@@ -132,7 +131,7 @@ async fn save_requests(
          where conversation = ?1 and (?2 or id = ?3 or user in (select value from json_each(?4)))",
     )
     .bind(conversation.as_str())
-    .bind(dissolving)
+    .bind(moves.dissolving)
     .bind(effects.close_request.as_deref())
     .bind(json(&moves.added))
     .execute(&mut *on)
@@ -191,81 +190,52 @@ async fn apply(
 ) -> Result<Committed> {
     let conversation = stored.tail.conversation.clone();
     let (stamp, time) = (write.stamp, change.time);
-    let first = stored.tail.head + 1;
-    let was_over = facts.group.settings.dissolved;
-    let dissolving = !was_over && effects.settings.as_ref().is_some_and(|settings| settings.dissolved);
+    let before = Before {
+        conversation: conversation.clone(),
+        first: stored.tail.head + 1,
+        members: stored.tail.members,
+        members_version: stored.members_version,
+        large: stored.large,
+    };
+    let mut moves = Moves { dissolving: dissolves(facts, effects), ..Moves::default() };
 
     let drafts = notify(write.on(), &mut stored, change, effects).await?;
     if let Some(settings) = &effects.settings {
         save_settings(write.on(), &conversation, settings).await?;
     }
-    let mut moves = Moves::default();
-    let departure = Departure { conversation: &conversation, seq: first, time, stamp };
-    for reason in [RemovedReason::Left, RemovedReason::Kicked, RemovedReason::Dissolved, RemovedReason::Deleted] {
-        let users: Vec<UserId> =
-            effects.remove.iter().filter(|(_, why)| *why == reason).map(|(user, _)| user.clone()).collect();
-        if !users.is_empty() {
-            let gone = remove(write.on(), departure, &users, reason).await?;
-            moves.removed.extend(gone.into_iter().map(|gone| (gone, reason)));
-        }
+    let departure = Departure { conversation: &conversation, seq: before.first, time, stamp };
+    for (reason, users) in removed_by_reason(effects) {
+        let gone = remove(write.on(), departure, &users, reason).await?;
+        moves.removed.extend(gone.into_iter().map(|gone| (gone, reason)));
     }
     if !effects.add.is_empty() {
-        let arrival = Arrival { conversation: &conversation, seq: first, time, stamp };
+        let arrival = Arrival { conversation: &conversation, seq: before.first, time, stamp };
         moves.added = add(write.on(), arrival, &effects.add).await?;
     }
     save_attributes(write.on(), &conversation, effects).await?;
-    if dissolving {
+    if moves.dissolving {
         let departure = Departure { seq: stored.tail.head + 1, ..departure };
         moves.dissolved = remove_everyone(write.on(), departure, RemovedReason::Dissolved).await?;
     }
-    save_requests(write.on(), &conversation, change, effects, &moves, dissolving).await?;
+    save_requests(write.on(), &conversation, change, effects, &moves).await?;
 
-    let version = stored.members_version;
-    let members = moves.members(stored.tail.members);
-    // The last words of a group go the way its messages always went.
-    let large = if dissolving { stored.large } else { sizes.is_large(stored.large, members) };
-    let changes = moves.member_changes(&conversation, first);
-    let about_members = *effects
-        != (GroupEffects {
-            request: effects.request.clone(),
-            close_request: effects.close_request.clone(),
-            ..GroupEffects::default()
-        });
-    if about_members {
+    let after = before.after(moves, drafts, sizes);
+    if concerns_members(effects) {
         save_tails(write.on(), [&stored.tail], stamp).await?;
     }
-    if !moves.none() {
+    if !after.moves.none() {
         sqlx::query(
             "update conversations set members = ?2, members_version = members_version + 1, large = ?3 where id = ?1",
         )
         .bind(conversation.as_str())
-        .bind(members)
-        .bind(large)
+        .bind(after.members)
+        .bind(after.large)
         .execute(write.on())
         .await?;
     }
-    let removed = moves.removals(&conversation);
-    let mut items: Vec<OutboxItem> =
-        drafts.iter().map(|draft| OutboxItem::Message(conversation.clone(), draft.message.seq)).collect();
-    items.extend(
-        removed.iter().map(|removal| OutboxItem::Removed(conversation.clone(), removal.users.clone(), removal.reason)),
-    );
-    let outbox = remember(&mut write, time, &items).await?;
+    let outbox = remember(&mut write, time, &after.items()).await?;
     write.commit().await?;
-
-    // A group ends after its last notification, which the members as they were still get.
-    let members_version = version + u64::from(!moves.none() && !dissolving);
-    let mut messages: Vec<CommittedMessage> = drafts
-        .into_iter()
-        .map(|draft| CommittedMessage { message: draft.message, members_version, large, changes: Vec::new() })
-        .collect();
-    if let Some(first) = messages.first_mut()
-        && large
-        && !dissolving
-    {
-        first.changes = changes;
-    }
-    Ok(Committed { outbox, messages, removed, ..Committed::default() })
+    Ok(after.committed(outbox))
 }
 
 impl SqliteStore {

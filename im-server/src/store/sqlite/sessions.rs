@@ -7,6 +7,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::SqliteStore;
 use super::rows::{id, json};
+use crate::store::rotation::Token;
 use crate::store::{NewSession, Result, Rotation, Session, SessionId, Sessions};
 
 macro_rules! session_columns {
@@ -102,14 +103,14 @@ impl Sessions for SqliteStore {
         .fetch_optional(write.on())
         .await?;
         let Some(row) = row else { return Ok(Rotation::Unknown) };
-        let mut session = session(&row)?;
-        let number: i64 = row.try_get("number")?;
-        let newest: i64 = row.try_get("newest")?;
-        let exchanged: Option<TimeMs> = row.try_get("exchanged")?;
-        let answer = match exchanged {
-            None => {
-                session.last_seen = now;
-                session.expires = expires;
+        let token = Token {
+            number: row.try_get("number")?,
+            newest: row.try_get("newest")?,
+            exchanged: row.try_get("exchanged")?,
+        };
+        let rotation = token.used(session(&row)?, now, expires, grace_ms);
+        match &rotation {
+            Rotation::Rotated(session) => {
                 sqlx::query("update refresh_tokens set exchanged = ?2 where hash = ?1")
                     .bind(hash)
                     .bind(now)
@@ -121,27 +122,24 @@ impl Sessions for SqliteStore {
                     .bind(now)
                     .execute(write.on())
                     .await?;
-                add_token(write.on(), &session, successor, number + 1).await?;
+                add_token(write.on(), session, successor, token.number + 1).await?;
                 sqlx::query("update sessions set last_seen = ?2, expires = ?3 where id = ?1")
                     .bind(session.id.0.as_str())
-                    .bind(now)
-                    .bind(expires)
+                    .bind(session.last_seen)
+                    .bind(session.expires)
                     .execute(write.on())
                     .await?;
-                Rotation::Rotated(session)
             }
-            Some(at) if number + 1 == newest && now <= at.saturating_add(grace_ms) => Rotation::Again(session),
-            Some(_) => {
-                session.revoked = true;
+            Rotation::Reused(session) => {
                 sqlx::query("update sessions set revoked = 1 where id = ?1")
                     .bind(session.id.0.as_str())
                     .execute(write.on())
                     .await?;
-                Rotation::Reused(session)
             }
-        };
+            Rotation::Again(_) | Rotation::Unknown => {}
+        }
         write.commit().await?;
-        Ok(answer)
+        Ok(rotation)
     }
 
     async fn revoke(&self, user: &UserId, id: &SessionId) -> Result<bool> {

@@ -16,6 +16,7 @@ mod outbox;
 mod paging;
 pub mod postgres;
 mod push;
+mod recall;
 mod rotation;
 mod servers;
 mod sessions;

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use im_protocol::message::Body;
-use im_protocol::{ClientMessageId, Content, ConversationId, Message, Rev, Seq, TimeMs, UserId};
+use im_protocol::{ClientMessageId, ConversationId, Message, Rev, Seq, TimeMs, UserId};
 use sqlx::{PgConnection, Row};
 
 use super::facts;
@@ -11,6 +11,7 @@ use super::outbox::remember;
 use super::rows::{int, message, message_columns, number, unsigned};
 use super::{PostgresStore, call, error, transact};
 use crate::store::paging::{Room, covered};
+use crate::store::recall;
 use crate::store::{
     Committed, CommittedMessage, DecideRecall, Messages, NewMessage, OutboxId, OutboxItem, Outcome, Page, RecallFacts,
     Recalled, Result, Slice, Stint,
@@ -175,17 +176,14 @@ impl Messages for PostgresStore {
             let stored = facts::conversation(write.on(), conversation).await?;
             let (Some(row), Some(stored)) = (row, stored) else { return Ok(Recalled::NotFound) };
             let acting = facts::acting(write.on(), conversation, actor).await?;
-            let recall = RecallFacts {
+            let facts = RecallFacts {
                 message: message(&row)?,
                 role: acting.role.filter(|_| conversation.as_group().is_some()),
                 stints: acting.stints,
                 dissolved: stored.dissolved,
             };
-            if let Err(error) = decide(&recall) {
-                return Ok(Recalled::Refused(error));
-            }
-            if recall.message.recalled {
-                return Ok(Recalled::Already);
+            if let Some(answer) = recall::answer(&facts, decide) {
+                return Ok(answer);
             }
             let stamp = write.stamp().await?;
             let rev: i64 =
@@ -205,19 +203,7 @@ impl Messages for PostgresStore {
             .execute(write.on())
             .await?;
             let outbox = remember(&mut write, now, &[OutboxItem::Changed(conversation.clone(), seq)]).await?;
-            let changed = CommittedMessage {
-                message: Message {
-                    rev: unsigned(rev)?,
-                    content: Content::empty(),
-                    mentions: Vec::new(),
-                    mention_all: false,
-                    recalled: true,
-                    ..recall.message
-                },
-                members_version: stored.members_version,
-                large: stored.large,
-                changes: Vec::new(),
-            };
+            let changed = recall::recalled(facts.message, unsigned(rev)?, stored.members_version, stored.large);
             Recalled::Done(Committed { outbox, changed: vec![changed], ..Committed::default() })
         });
         Ok(recalled)

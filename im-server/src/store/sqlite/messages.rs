@@ -11,6 +11,7 @@ use super::facts::{self, Place};
 use super::outbox::remember;
 use super::rows::{int, json, message, message_columns};
 use crate::store::paging::{Room, covered};
+use crate::store::recall;
 use crate::store::{
     Committed, CommittedMessage, DecideRecall, Messages, NewMessage, OutboxId, OutboxItem, Outcome, Page, RecallFacts,
     Recalled, Result, Slice, Stint,
@@ -162,7 +163,7 @@ impl Messages for SqliteStore {
         decide: DecideRecall<'_>,
     ) -> Result<Recalled> {
         let mut write = self.write().await?;
-        let mut stored = facts::conversations(write.on(), &[conversation]).await?;
+        let known = facts::conversations(write.on(), &[conversation]).await?;
         let row = sqlx::query(concat!(
             "select ",
             message_columns!(),
@@ -173,20 +174,17 @@ impl Messages for SqliteStore {
         .bind(int(seq))
         .fetch_optional(write.on())
         .await?;
-        let (Some(row), Some(facts)) = (row, stored.get(conversation)) else { return Ok(Recalled::NotFound) };
+        let (Some(row), Some(stored)) = (row, known.get(conversation)) else { return Ok(Recalled::NotFound) };
         let place = Place { conversation: conversation.clone(), sender: actor.clone() };
-        let acting = facts::senders(write.on(), vec![place.clone()], &stored).await?.remove(&place).unwrap_or_default();
-        let recall = RecallFacts {
+        let acting = facts::senders(write.on(), vec![place.clone()], &known).await?.remove(&place).unwrap_or_default();
+        let facts = RecallFacts {
             message: message(&row)?,
             role: acting.role.filter(|_| conversation.as_group().is_some()),
             stints: acting.stints,
-            dissolved: facts.dissolved,
+            dissolved: stored.dissolved,
         };
-        if let Err(error) = decide(&recall) {
-            return Ok(Recalled::Refused(error));
-        }
-        if recall.message.recalled {
-            return Ok(Recalled::Already);
+        if let Some(answer) = recall::answer(&facts, decide) {
+            return Ok(answer);
         }
         let rev: Rev =
             sqlx::query_scalar("update conversations set rev = rev + 1, stamp = ?2 where id = ?1 returning rev")
@@ -205,20 +203,7 @@ impl Messages for SqliteStore {
         .await?;
         let outbox = remember(&mut write, now, &[OutboxItem::Changed(conversation.clone(), seq)]).await?;
         write.commit().await?;
-        let facts = stored.remove(conversation).expect("looked up above");
-        let changed = CommittedMessage {
-            message: Message {
-                rev,
-                content: im_protocol::Content::empty(),
-                mentions: Vec::new(),
-                mention_all: false,
-                recalled: true,
-                ..recall.message
-            },
-            members_version: facts.members_version,
-            large: facts.large,
-            changes: Vec::new(),
-        };
+        let changed = recall::recalled(facts.message, rev, stored.members_version, stored.large);
         Ok(Recalled::Done(Committed { outbox, changed: vec![changed], ..Committed::default() }))
     }
 }

@@ -2,7 +2,7 @@
 
 use im_protocol::{Message, Seq};
 
-use super::{Slice, Stint};
+use super::{Page, Slice, Stint};
 
 /// The seqs `[from, to)` that stints cover within a slice, oldest first.
 pub(super) fn covered(stints: &[Stint], slice: Slice) -> Vec<(Seq, Seq)> {
@@ -20,6 +20,20 @@ pub(super) fn covered(stints: &[Stint], slice: Slice) -> Vec<(Seq, Seq)> {
     covered
 }
 
+/// Whether a slice is read oldest first.
+pub(super) fn is_forth(slice: Slice) -> bool {
+    matches!(slice, Slice::After(_))
+}
+
+/// The seqs `[from, to)` that stints cover within a slice, in the order of reading.
+pub(super) fn in_reading_order(stints: &[Stint], slice: Slice) -> Vec<(Seq, Seq)> {
+    let mut ranges = covered(stints, slice);
+    if !is_forth(slice) {
+        ranges.reverse();
+    }
+    ranges
+}
+
 /// Stints without what was deleted for the user; a past one of which nothing is left goes.
 pub(super) fn without_cleared(stints: Vec<Stint>, cleared: Seq) -> Vec<Stint> {
     stints
@@ -31,7 +45,7 @@ pub(super) fn without_cleared(stints: Vec<Stint>, cleared: Seq) -> Vec<Stint> {
 
 /// What a page has room for.
 pub(super) struct Room {
-    pub(super) messages: Vec<Message>,
+    messages: Vec<Message>,
     limit: usize,
     bytes: usize,
     /// Something did not fit.
@@ -58,5 +72,13 @@ impl Room {
             self.messages.push(message);
         }
         !self.more
+    }
+
+    /// The page of a slice that was read.
+    pub(super) fn page(mut self, slice: Slice) -> Page {
+        if !is_forth(slice) {
+            self.messages.reverse();
+        }
+        Page { messages: self.messages, more: self.more }
     }
 }

@@ -233,6 +233,19 @@ pub trait Pushes {
     async fn replay_dead_letters(&self, id: Option<&str>, now: TimeMs) -> Result<u64>;
 }
 
+/// What was found for each of `asked` places: by user id, and once who was asked for twice.
+pub(super) fn by_place(found: Vec<(usize, Candidate)>, asked: usize) -> Vec<Vec<Candidate>> {
+    let mut places = vec![Vec::new(); asked];
+    for (place, candidate) in found {
+        places[place].push(candidate);
+    }
+    for candidates in &mut places {
+        candidates.sort_by(|a: &Candidate, b| a.user.cmp(&b.user));
+        candidates.dedup_by(|a, b| a.user == b.user);
+    }
+    places
+}
+
 /// A job as it stands when what became of it is stored: notices may have been merged in since it was claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pending {

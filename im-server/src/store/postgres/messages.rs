@@ -10,7 +10,7 @@ use super::facts;
 use super::outbox::remember;
 use super::rows::{int, message, message_columns, number, unsigned};
 use super::{PostgresStore, call, error, transact};
-use crate::store::paging::{Room, covered};
+use crate::store::paging::{Room, covered, in_reading_order, is_forth};
 use crate::store::recall;
 use crate::store::{
     Committed, CommittedMessage, DecideRecall, Messages, NewMessage, OutboxId, OutboxItem, Outcome, Page, RecallFacts,
@@ -77,24 +77,16 @@ impl Messages for PostgresStore {
         limit: u32,
         max_bytes: usize,
     ) -> Result<Page> {
-        let mut ranges = covered(stints, slice);
-        let forth = matches!(slice, Slice::After(_));
-        if !forth {
-            ranges.reverse();
-        }
-        let statement = if forth { ASCENDING } else { DESCENDING };
+        let statement = if is_forth(slice) { ASCENDING } else { DESCENDING };
         let mut room = Room::new(limit as usize, max_bytes);
         // What lies between two statements is not lost: a page ends where the next one begins.
-        for range in ranges {
+        for range in in_reading_order(stints, slice) {
             call!(self, "page", |on| fill(&mut room, on, statement, conversation, range));
             if room.more {
                 break;
             }
         }
-        if !forth {
-            room.messages.reverse();
-        }
-        Ok(Page { messages: room.messages, more: room.more })
+        Ok(room.page(slice))
     }
 
     async fn changed(

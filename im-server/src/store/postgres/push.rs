@@ -8,6 +8,7 @@ use super::error::Result;
 use super::rows::{from_json_column, id, json, number, small, texts, unsigned};
 use super::session::Write;
 use super::{PostgresStore, call, push_jobs, transact};
+use crate::store::push::by_place;
 use crate::store::{Asked, Candidate, JobKey, NewWork, Notice, PushTotals, Settled, Work};
 
 /// Rows of one table that are counted: beyond, more tells nobody anything and takes ever longer.
@@ -206,16 +207,8 @@ impl PostgresStore {
             .bind(&present)
             .fetch_all(on)));
         }
-        let mut found = vec![Vec::new(); asked.len()];
-        for row in &rows {
-            let (place, candidate) = candidate(row)?;
-            found[place].push(candidate);
-        }
-        for candidates in &mut found {
-            candidates.sort_by(|a: &Candidate, b| a.user.cmp(&b.user));
-            candidates.dedup_by(|a, b| a.user == b.user);
-        }
-        Ok(found)
+        let found = rows.iter().map(candidate).collect::<Result<_>>()?;
+        Ok(by_place(found, asked.len()))
     }
 
     pub(super) async fn devices(&self, users: &[UserId], now: TimeMs) -> Result<Vec<Vec<DeviceId>>> {

@@ -10,7 +10,7 @@ use super::SqliteStore;
 use super::facts::{self, Place};
 use super::outbox::remember;
 use super::rows::{int, json, message, message_columns};
-use crate::store::paging::{Room, covered};
+use crate::store::paging::{Room, covered, in_reading_order, is_forth};
 use crate::store::recall;
 use crate::store::{
     Committed, CommittedMessage, DecideRecall, Messages, NewMessage, OutboxId, OutboxItem, Outcome, Page, RecallFacts,
@@ -77,26 +77,16 @@ impl Messages for SqliteStore {
         limit: u32,
         max_bytes: usize,
     ) -> Result<Page> {
+        let statement = if is_forth(slice) { ASCENDING } else { DESCENDING };
         let mut room = Room::new(limit as usize, max_bytes);
-        let ranges = covered(stints, slice);
         let mut reader = self.read().await?;
-        if let Slice::After(_) = slice {
-            for range in ranges {
-                fill(&mut room, &mut reader, ASCENDING, conversation, range).await?;
-                if room.more {
-                    break;
-                }
+        for range in in_reading_order(stints, slice) {
+            fill(&mut room, &mut reader, statement, conversation, range).await?;
+            if room.more {
+                break;
             }
-        } else {
-            for range in ranges.into_iter().rev() {
-                fill(&mut room, &mut reader, DESCENDING, conversation, range).await?;
-                if room.more {
-                    break;
-                }
-            }
-            room.messages.reverse();
         }
-        Ok(Page { messages: room.messages, more: room.more })
+        Ok(room.page(slice))
     }
 
     async fn changed(

@@ -8,6 +8,7 @@ use sqlx::{Row, SqliteConnection};
 use super::push_jobs;
 use super::rows::{from_json, id, json, parse};
 use super::{SqliteStore, Write};
+use crate::store::push::by_place;
 use crate::store::{Asked, Candidate, JobKey, NewWork, Notice, PushTotals, Result, Settled, StoreError, Work};
 
 /// Rows of one table that are counted: beyond, more tells nobody anything and takes ever longer.
@@ -154,7 +155,6 @@ impl SqliteStore {
             }
         }
         let mut reader = self.read().await?;
-        let mut found = vec![Vec::new(); asked.len()];
         let mut rows = Vec::new();
         if !groups.is_empty() {
             let members = sqlx::query(concat!(
@@ -180,15 +180,8 @@ impl SqliteStore {
             ));
             rows.extend(members.bind(json(&named)).fetch_all(&mut *reader).await?);
         }
-        for row in &rows {
-            let (place, candidate) = candidate(row)?;
-            found[place].push(candidate);
-        }
-        for candidates in &mut found {
-            candidates.sort_by(|a: &Candidate, b| a.user.cmp(&b.user));
-            candidates.dedup_by(|a, b| a.user == b.user);
-        }
-        Ok(found)
+        let found = rows.iter().map(candidate).collect::<Result<_>>()?;
+        Ok(by_place(found, asked.len()))
     }
 
     pub(super) async fn devices(&self, users: &[UserId], now: TimeMs) -> Result<Vec<Vec<DeviceId>>> {

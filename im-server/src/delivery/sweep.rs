@@ -3,6 +3,7 @@
 //!
 //! What is fresh goes out as it is; an old backlog as one hint to pull per server and conversation.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,8 +155,9 @@ impl Relay {
         let removals: Vec<_> = removals.into_iter().map(|(routed, row)| (routed, std::slice::from_ref(row))).collect();
         self.publish_all(&removals, old, &mut undone).await;
         let done: Vec<&OutboxRow> = rows.iter().filter(|row| !undone.contains(&row.id)).collect();
-        self.done(&done).await?;
-        Ok(done.len() == rows.len())
+        let all = done.len() == rows.len();
+        self.done(done).await?;
+        Ok(all)
     }
 
     /// Publishes pushes, each with the rows it is of; those of what was not delivered are added to `undone`.
@@ -172,18 +174,21 @@ impl Relay {
     }
 
     /// Notes that rows can be forgotten, with the push work they leave.
-    async fn done(&self, rows: &[&OutboxRow]) -> Result<()> {
+    async fn done(&self, rows: Vec<&OutboxRow>) -> Result<()> {
         if !self.leaves_work() {
             for row in rows {
                 self.outstanding.acked(row.id, Vec::new());
             }
             return Ok(());
         }
-        for row in rows {
-            let new: Vec<Message> = row.items.iter().filter_map(new_message).collect();
+        for part in parts(rows) {
+            let new: Vec<Message> = part.iter().flat_map(|row| row.items.iter().filter_map(new_message)).collect();
             let found = if new.is_empty() { HashMap::new() } else { self.read_messages(&new).await? };
-            let messages: Vec<_> = new.iter().filter_map(|message| found.get(message).cloned()).collect();
-            self.outstanding.acked(row.id, self.work(&messages));
+            for row in part {
+                let messages = row.items.iter().filter_map(new_message);
+                let messages: Vec<_> = messages.filter_map(|message| found.get(&message).cloned()).collect();
+                self.outstanding.acked(row.id, self.work(&messages));
+            }
         }
         Ok(())
     }
@@ -272,13 +277,14 @@ fn hints(rows: &[OutboxRow]) -> Vec<Told> {
 }
 
 /// Rows in parts of about as many messages as are read in one statement.
-fn parts(rows: Vec<OutboxRow>) -> Vec<Vec<OutboxRow>> {
-    let mut parts: Vec<Vec<OutboxRow>> = Vec::new();
+fn parts<R: Borrow<OutboxRow>>(rows: Vec<R>) -> Vec<Vec<R>> {
+    let mut parts: Vec<Vec<R>> = Vec::new();
     let mut items = usize::MAX;
     for row in rows {
-        items = items.saturating_add(row.items.len());
+        let more = row.borrow().items.len();
+        items = items.saturating_add(more);
         if items > MESSAGES {
-            items = row.items.len();
+            items = more;
             parts.push(Vec::new());
         }
         parts.last_mut().expect("one was just made").push(row);

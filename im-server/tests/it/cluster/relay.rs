@@ -12,9 +12,10 @@ use im_sdk::bus::{Bus, BusError, Outgoing, Subscription};
 use im_sdk::registry::{MemoryRegistry, Registry, Server};
 use im_sdk::router::Router;
 use im_server::chat::Publish;
+use im_server::delivery::push::Wanted;
 use im_server::delivery::{self, Publisher, Relay, RelayConfig, RelayParts};
 use im_server::store::sqlite::SqliteStore;
-use im_server::store::{Committed, Holder, OutboxId, Outcome};
+use im_server::store::{Committed, Holder, OutboxId, Outcome, PushItem};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
@@ -123,8 +124,12 @@ impl Stage {
     }
 
     fn start(&mut self) -> Arc<Relay> {
+        self.start_with(None)
+    }
+
+    fn start_with(&mut self, push: Option<Wanted>) -> Arc<Relay> {
         let (parts, queue) = self.relay.take().expect("started once");
-        let config = RelayConfig { sweep_every: Duration::from_millis(100), ..RelayConfig::default() };
+        let config = RelayConfig { sweep_every: Duration::from_millis(100), push, ..RelayConfig::default() };
         Relay::start(parts, config, queue, &mut self.tasks)
     }
 
@@ -162,6 +167,13 @@ async fn what_the_bus_does_not_take_is_tried_again_in_order() {
     assert!(stage.bus.told().iter().all(|(kind, _)| kind == "message"));
 }
 
+/// How many statements with such a name the relay has made, by its metrics.
+fn statements(metrics: &str, name: &str) -> f64 {
+    let start = format!("im_relay_statements_total{{statement=\"{name}");
+    let counts = metrics.lines().filter(|line| line.starts_with(&start));
+    counts.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+}
+
 #[tokio::test]
 async fn under_load_a_message_costs_the_relay_less_than_a_tenth_of_a_statement() {
     let recorder = PrometheusBuilder::new().build_recorder();
@@ -177,8 +189,7 @@ async fn under_load_a_message_costs_the_relay_less_than_a_tenth_of_a_statement()
     until("every row is forgotten", async || stage.is_empty(stage.holder).await).await;
     assert_eq!(stage.bus.last(&stage.tea).len(), messages);
     let shown = metrics.render();
-    let counts = shown.lines().filter(|line| line.starts_with("im_relay_statements_total{"));
-    let statements: f64 = counts.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum();
+    let statements = statements(&shown, "");
     assert!(statements > 0.0 && statements <= 200.0, "{statements}\n{shown}");
 }
 
@@ -227,6 +238,27 @@ async fn an_old_backlog_is_one_hint_per_conversation() {
     let told = stage.bus.told();
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!((told[0].0.as_str(), told[0].1.head), ("resync", head));
+}
+
+#[tokio::test]
+async fn the_push_work_of_a_backlog_is_read_in_pages_and_stored_for_every_message() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let metrics = recorder.handle();
+    let _counted = metrics::set_default_local_recorder(&recorder);
+    let mut stage = Stage::new(false).await;
+    let mut said = Vec::new();
+    for _ in 0..30 {
+        said.extend(stage.commit(10, now() - 60_000).await.messages);
+    }
+    stage.start_with(Some(Wanted { delay_ms: 0, large_mentions_only: true }));
+    until("every row is forgotten", async || stage.is_empty(stage.holder).await).await;
+    let mut work = stage.store.claim_push_work(TimeMs::MAX, TimeMs::MAX, 1_000).await.unwrap();
+    work.sort_by_key(|work| if let PushItem::Message(_, seq) = work.item { seq } else { 0 });
+    let items: Vec<_> = work.into_iter().map(|work| work.item).collect();
+    let wanted: Vec<_> = said.iter().map(|it| PushItem::Message(stage.tea.clone(), it.message.seq)).collect();
+    assert_eq!(items, wanted);
+    let read = statements(&metrics.render(), "committed");
+    assert!((1.0..=3.0).contains(&read), "{read} statements for 30 rows");
 }
 
 #[tokio::test]

@@ -8,4 +8,5 @@ mod reads;
 mod serve;
 mod settings;
 mod store;
+mod wait;
 mod watchers;

@@ -18,6 +18,7 @@ use im_server::store::{Committed, SessionId, Stint};
 use parking_lot::Mutex;
 
 use crate::store::world::{Db, commit_one, group, id, people, text};
+use crate::wait::until_within;
 
 async fn store() -> (Db, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -122,9 +123,6 @@ async fn the_first_member_of_a_large_group_on_a_server_is_told_its_head_when_nob
     hub.enter_groups(&bob, vec![(group.clone(), 1, Stint::ALWAYS)]).await;
     // Routed by another server that does not know yet: no record comes here.
     commit_one(&store, text(&group, &alice, "missed")).await;
-    while *inbox.0.lock() == 0 {
-        assert!(start.elapsed() < Duration::from_secs(20), "the head is told");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until_within(Duration::from_secs(20), "the head is told", async || *inbox.0.lock() > 0).await;
     assert!(start.elapsed() >= INTEREST_CACHE_TTL, "not before all of it is committed");
 }

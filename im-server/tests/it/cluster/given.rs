@@ -26,25 +26,8 @@ use tokio::task::JoinSet;
 /// How long a lease runs in these tests: short, and yet longer than a busy disk takes for a commit.
 pub(crate) const TTL: Duration = Duration::from_secs(2);
 
-/// Longest wait for anything that has to happen.
-const DEADLINE: Duration = Duration::from_mins(1);
-
 pub(crate) fn user(name: &str) -> UserId {
     UserId::parse(name).unwrap()
-}
-
-/// Waits until something is so.
-#[track_caller]
-pub(crate) fn until(what: &str, so: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
-    async fn wait(what: String, mut so: impl AsyncFnMut() -> bool) {
-        let waiting = async {
-            while !so().await {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        assert!(tokio::time::timeout(DEADLINE, waiting).await.is_ok(), "in vain: {what}");
-    }
-    wait(what.to_owned(), so)
 }
 
 /// A registry that can be away, and can lose everything.

@@ -11,7 +11,8 @@ use im_server::api::Phase;
 use im_server::store::Holder;
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::given::{Ground, Process, TTL, until, user};
+use super::given::{Ground, Process, TTL, user};
+use crate::wait::until;
 
 async fn live(ground: &Ground, id: u16) -> bool {
     ground.row(id).await.live

@@ -20,8 +20,8 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
-use super::given::until;
 use crate::store::world::{Db, group, people, text};
+use crate::wait::until;
 
 /// Longer than any test.
 const LONG: i64 = 600_000;

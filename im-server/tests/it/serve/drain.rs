@@ -18,7 +18,8 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Device, JWT_SECRET, MANAGEMENT_TOKEN, answer, client};
+use super::{Device, JWT_SECRET, MANAGEMENT_TOKEN, PATIENCE, answer, client};
+use crate::wait::{done_within, until_within};
 
 /// Long enough to see what happens in it, on a busy machine too.
 const NOTICE: Duration = Duration::from_secs(5);
@@ -72,11 +73,8 @@ impl Two {
         let (registry, bus) = (Arc::new(MemoryRegistry::new()), Arc::new(MemoryBus::new(1_024)));
         let first = server(0, folder.path(), &registry, &bus).await;
         let second = server(1, folder.path(), &registry, &bus).await;
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while first.server.drain().is_alone() {
-            assert!(Instant::now() < deadline, "the first server learns of the second with its next renewal");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let known = async || !first.server.drain().is_alone();
+        until_within(PATIENCE, "the first server learns of the second with its next renewal", known).await;
         Self { first, _second: second, _folder: folder }
     }
 
@@ -100,15 +98,11 @@ impl Two {
     }
 
     async fn until(&self, phase: &str) -> Value {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
+        let look = async || {
             let (_, status) = self.manage(reqwest::Method::GET, "/status", None).await;
-            if status["phase"] == phase {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "{status}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            if status["phase"] == phase { Ok(status) } else { Err(status) }
+        };
+        done_within(PATIENCE, look).await
     }
 
     async fn upgrade(&self) -> reqwest::Response {
@@ -192,11 +186,14 @@ async fn the_end_of_the_process_goes_on_with_the_drain_that_runs_and_cannot_be_t
     let (_, told) = two.order(60, 10).await;
     let drain = two.first.server.drain();
     let ending = tokio::spawn(async move { drain.to_the_end(Order { deadline: Duration::ZERO, per_second: 1 }).await });
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while two.manage(reqwest::Method::DELETE, "/drain", None).await.1["phase"] == "serving" {
-        assert!(Instant::now() < deadline, "the order to end was not seen");
-        two.order(60, 10).await;
-    }
+    let seen = async || {
+        let undone = two.manage(reqwest::Method::DELETE, "/drain", None).await.1["phase"] == "serving";
+        if undone {
+            two.order(60, 10).await;
+        }
+        !undone
+    };
+    until_within(Duration::from_secs(10), "the order to end is seen", seen).await;
     let (_, status) = two.manage(reqwest::Method::GET, "/status", None).await;
     assert!(status["drain"]["deadline"].as_i64() >= told["drain"]["deadline"].as_i64(), "{status}");
     ending.await.unwrap();

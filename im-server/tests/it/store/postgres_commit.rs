@@ -10,6 +10,7 @@ use sqlx::Row;
 
 use super::fresh::Database;
 use super::world::{Db, NOW, client_id, committed, group, people, say, seqs, text};
+use crate::wait::done_within;
 
 /// The first row of a statement once `ready` says so of it.
 pub(super) async fn eventually(
@@ -17,16 +18,11 @@ pub(super) async fn eventually(
     statement: &'static str,
     ready: impl Fn(&sqlx::postgres::PgRow) -> bool,
 ) -> sqlx::postgres::PgRow {
-    let wait = async {
-        loop {
-            let row = sqlx::query(statement).fetch_one(&mut *connection).await.unwrap();
-            if ready(&row) {
-                break row;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+    let look = async || {
+        let row = sqlx::query(statement).fetch_one(&mut *connection).await.unwrap();
+        if ready(&row) { Ok(row) } else { Err(statement) }
     };
-    tokio::time::timeout(Duration::from_secs(20), wait).await.expect(statement)
+    done_within(Duration::from_secs(20), look).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

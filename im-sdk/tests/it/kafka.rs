@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use crate::contract::bus::{read, to};
 use crate::contract::bus_contract;
 use crate::given::record;
+use crate::wait::{done_within, until_within};
 
 bus_contract!(async || connect(&making_topics()).await, ignored = "needs Kafka: make test-stack");
 
@@ -60,11 +61,8 @@ fn admin() -> AdminClient<DefaultClientContext> {
 async fn create(topic: &str) {
     let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
     // A topic that is being deleted is there for a moment yet.
-    let made = || async { admin().create_topics([&new], &AdminOptions::new()).await.unwrap()[0].is_ok() };
-    let began = Instant::now();
-    while !made().await {
-        assert!(began.elapsed() < PATIENCE, "the topic can be made");
-    }
+    let made = async || admin().create_topics([&new], &AdminOptions::new()).await.unwrap()[0].is_ok();
+    until_within(PATIENCE, "the topic can be made", made).await;
 }
 
 async fn delete(topic: &str) {
@@ -89,12 +87,12 @@ async fn publish(bus: &KafkaBus, records: Vec<Outgoing>) {
 
 /// Publishes until it works: a topic that was just made is not known everywhere at once.
 async fn publish_in_the_end(bus: &KafkaBus, record: Outgoing) {
-    let began = Instant::now();
-    while let Err(error) = bus.publish(vec![record.clone()]).await.remove(0) {
-        assert!(matches!(error, BusError::NoTopic(_)), "{error}");
-        assert!(began.elapsed() < PATIENCE, "{error}");
-        tokio::task::yield_now().await;
-    }
+    let published = async || {
+        let result = bus.publish(vec![record.clone()]).await.remove(0);
+        assert!(matches!(result, Ok(()) | Err(BusError::NoTopic(_))), "{result:?}");
+        result
+    };
+    done_within(PATIENCE, published).await;
 }
 
 async fn next(subscription: &mut dyn Subscription) -> Option<Arc<Record>> {
@@ -272,11 +270,11 @@ async fn what_is_not_read_yet_is_known() {
     let status = bus.topic(ServerId(0)).unwrap();
     assert_eq!((status.name, status.lag), (config.topic(ServerId(0)), Some(0)));
     publish(&bus, (0..30).map(|n| to(0, n)).collect()).await;
-    let began = Instant::now();
-    while bus.topic(ServerId(0)).unwrap().lag != Some(30) {
-        assert!(began.elapsed() < PATIENCE, "{:?}", bus.topic(ServerId(0)));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let lag = async || match bus.topic(ServerId(0)).unwrap().lag {
+        Some(30) => Ok(()),
+        other => Err(format!("{other:?} are not read")),
+    };
+    done_within(PATIENCE, lag).await;
     read(&mut *subscription, 30).await;
     assert_eq!(bus.topic(ServerId(0)).unwrap().lag, Some(0));
 }

@@ -13,3 +13,4 @@ mod records;
 mod redis;
 mod router;
 mod sender;
+mod wait;

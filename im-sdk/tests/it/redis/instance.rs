@@ -1,11 +1,13 @@
 //! Redises that a test starts for itself, to stop, empty or break them.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ::redis::{FromRedisValue, RedisResult};
 use tempfile::TempDir;
+
+use crate::wait::until_within;
 
 /// Nothing here takes long; a test that runs into this has failed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -21,19 +23,20 @@ pub(super) struct Instance {
 
 impl Instance {
     /// Starts one that saves nothing, with further settings.
-    pub(super) fn start(settings: &[&str]) -> Self {
-        Self::run(&["--save", ""], settings)
+    pub(super) async fn start(settings: &[&str]) -> Self {
+        Self::run(&["--save", ""], settings).await
     }
 
-    pub(super) fn sentinel_of(master: &Self) -> Self {
+    pub(super) async fn sentinel_of(master: &Self) -> Self {
         let monitor = format!("--sentinel monitor chat 127.0.0.1 {} 1", master.port);
         Self::run(
             &["--sentinel"],
             &[&monitor, "--sentinel down-after-milliseconds chat 500", "--sentinel failover-timeout chat 2000"],
         )
+        .await
     }
 
-    fn run(first: &[&str], settings: &[&str]) -> Self {
+    async fn run(first: &[&str], settings: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let port = free_port();
         let config = folder.path().join("redis.conf");
@@ -47,7 +50,7 @@ impl Instance {
         arguments.extend(first.iter().map(ToString::to_string));
         let process = spawn(&arguments);
         let instance = Self { port, arguments, _folder: folder, process };
-        instance.wait();
+        instance.wait().await;
         instance
     }
 
@@ -70,9 +73,9 @@ impl Instance {
     }
 
     /// The same again, on the same port and folder.
-    pub(super) fn restart(&mut self) {
+    pub(super) async fn restart(&mut self) {
         self.process = spawn(&self.arguments);
-        self.wait();
+        self.wait().await;
     }
 
     /// SIGSTOP or SIGCONT.
@@ -80,11 +83,11 @@ impl Instance {
         assert!(Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap().success());
     }
 
-    fn wait(&self) {
+    async fn wait(&self) {
         // With TLS or a password it answers with an error, and is there.
-        until("it listens", || std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+        until_within(PATIENCE, "it listens", async || TcpStream::connect(("127.0.0.1", self.port)).is_ok()).await;
         let loading = |answer: RedisResult<String>| answer.is_err_and(|error| error.code() == Some("LOADING"));
-        until("it has loaded", || !loading(self.command(&["PING"])));
+        until_within(PATIENCE, "it has loaded", async || !loading(self.command(&["PING"]))).await;
     }
 }
 
@@ -111,18 +114,13 @@ pub(super) fn free_port() -> u16 {
     }
 }
 
-pub(super) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}: not in time");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// A cluster of three.
-pub(super) fn cluster_of_three() -> Vec<Instance> {
+pub(super) async fn cluster_of_three() -> Vec<Instance> {
     let settings = ["--cluster-enabled yes", "--cluster-node-timeout 1000"];
-    let nodes: Vec<_> = (0..3).map(|_| Instance::start(&settings)).collect();
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        nodes.push(Instance::start(&settings).await);
+    }
     let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
     let made = Command::new("redis-cli")
         .args(["--cluster", "create"])
@@ -134,6 +132,6 @@ pub(super) fn cluster_of_three() -> Vec<Instance> {
     let ready = |node: &Instance| {
         node.command::<String>(&["CLUSTER", "INFO"]).is_ok_and(|info| info.contains("cluster_state:ok"))
     };
-    until("the cluster is made", || nodes.iter().all(ready));
+    until_within(PATIENCE, "the cluster is made", async || nodes.iter().all(ready)).await;
     nodes
 }

@@ -4,8 +4,9 @@ use im_protocol::UserId;
 use im_sdk::registry::redis::RedisRegistry;
 use im_sdk::registry::{Marker, Registry};
 
-use super::instance::{Instance, PATIENCE, cluster_of_three, until};
+use super::instance::{Instance, PATIENCE, cluster_of_three};
 use super::{config, connect, connected};
+use crate::wait::{done_within, until_within};
 
 async fn read_under(registry: &RedisRegistry, users: &[UserId]) -> Marker {
     registry.routes(users).await.unwrap().marker
@@ -13,20 +14,18 @@ async fn read_under(registry: &RedisRegistry, users: &[UserId]) -> Marker {
 
 /// Asks until it answers: it was away on purpose.
 async fn read_again(registry: &RedisRegistry, users: &[UserId]) -> Marker {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        match registry.routes(users).await {
-            Ok(routes) => return routes.marker,
-            Err(error) => assert!(tokio::time::Instant::now() < deadline, "{error}"),
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    done_within(PATIENCE, async || registry.routes(users).await).await.marker
+}
+
+async fn has_it_all(replica: &Instance, master: &Instance) {
+    let size = |of: &Instance| of.command::<u64>(&["DBSIZE"]).unwrap();
+    until_within(PATIENCE, "the replica has it all", async || size(replica) == size(master)).await;
 }
 
 #[tokio::test]
 #[ignore = "needs Redis: make test-stack"]
 async fn an_emptied_redis_is_seen_by_the_next_look_up_of_anything() {
-    let redis = Instance::start(&[]);
+    let redis = Instance::start(&[]).await;
     let registry = connect(&redis.url()).await;
     let users = connected(&registry, 3).await;
     let announced = registry.marker().await.unwrap();
@@ -44,13 +43,13 @@ async fn an_emptied_redis_is_seen_by_the_next_look_up_of_anything() {
 #[tokio::test]
 #[ignore = "needs Redis: make test-stack"]
 async fn a_restart_with_an_old_snapshot_is_another_registry() {
-    let mut redis = Instance::start(&[]);
+    let mut redis = Instance::start(&[]).await;
     let registry = connect(&redis.url()).await;
     let users = connected(&registry, 3).await;
     let announced = registry.marker().await.unwrap();
     redis.command::<String>(&["SAVE"]).unwrap();
     redis.kill();
-    redis.restart();
+    redis.restart().await;
     assert_eq!(redis.command::<Vec<String>>(&["KEYS", "*marker"]).unwrap().len(), 1, "the old value came back");
     assert_ne!(read_again(&registry, &users).await, announced);
 }
@@ -58,16 +57,14 @@ async fn a_restart_with_an_old_snapshot_is_another_registry() {
 #[tokio::test]
 #[ignore = "needs Redis: make test-stack"]
 async fn a_promoted_replica_is_another_registry() {
-    let master = Instance::start(&[]);
-    let replica = Instance::start(&[&format!("--replicaof 127.0.0.1 {}", master.port)]);
+    let master = Instance::start(&[]).await;
+    let replica = Instance::start(&[&format!("--replicaof 127.0.0.1 {}", master.port)]).await;
     // The same keys by both, as one name in front of the two would give.
     let config = config(&master.url());
     let registry = RedisRegistry::connect(&config).await.unwrap();
     let users = connected(&registry, 3).await;
     let announced = registry.marker().await.unwrap();
-    until("the replica has it all", || {
-        replica.command::<u64>(&["DBSIZE"]).unwrap() == master.command::<u64>(&["DBSIZE"]).unwrap()
-    });
+    has_it_all(&replica, &master).await;
     replica.command::<()>(&["REPLICAOF", "NO", "ONE"]).unwrap();
     let prefix = master.command::<Vec<String>>(&["KEYS", "*marker"]).unwrap().remove(0);
     let prefix = prefix.split('{').next().unwrap();
@@ -80,7 +77,7 @@ async fn a_promoted_replica_is_another_registry() {
 #[tokio::test]
 #[ignore = "needs Redis: make test-stack"]
 async fn a_cluster_that_lost_one_nodes_content_is_another_registry_for_those_who_stood_there() {
-    let nodes = cluster_of_three();
+    let nodes = cluster_of_three().await;
     let hosts: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
     let registry = connect(&format!("redis+cluster://{}", hosts.join(","))).await;
     let users = connected(&registry, 100).await;
@@ -101,17 +98,15 @@ async fn a_cluster_that_lost_one_nodes_content_is_another_registry_for_those_who
 #[tokio::test]
 #[ignore = "needs Redis: make test-stack"]
 async fn a_failover_by_sentinels_is_followed_and_is_another_registry() {
-    let mut master = Instance::start(&[]);
-    let replica = Instance::start(&[&format!("--replicaof 127.0.0.1 {}", master.port)]);
-    let sentinel = Instance::sentinel_of(&master);
+    let mut master = Instance::start(&[]).await;
+    let replica = Instance::start(&[&format!("--replicaof 127.0.0.1 {}", master.port)]).await;
+    let sentinel = Instance::sentinel_of(&master).await;
     let registry = connect(&format!("redis+sentinel://127.0.0.1:{}/chat", sentinel.port)).await;
     let users = connected(&registry, 3).await;
     let announced = registry.marker().await.unwrap();
     let known = || sentinel.command::<Vec<::redis::Value>>(&["SENTINEL", "REPLICAS", "chat"]).unwrap();
-    until("the Sentinel knows the replica", || known().len() == 1);
-    until("the replica has it all", || {
-        replica.command::<u64>(&["DBSIZE"]).unwrap() == master.command::<u64>(&["DBSIZE"]).unwrap()
-    });
+    until_within(PATIENCE, "the Sentinel knows the replica", async || known().len() == 1).await;
+    has_it_all(&replica, &master).await;
     master.kill();
     assert_ne!(read_again(&registry, &users).await, announced);
     registry.register(&users[0], crate::given::route(9, 1, 1)).await.unwrap();

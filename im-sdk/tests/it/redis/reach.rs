@@ -12,6 +12,7 @@ use im_sdk::registry::{Registry, Topic};
 use super::instance::{Instance, PATIENCE, cluster_of_three, free_port};
 use super::{config, connect, connected};
 use crate::given::{announced, conversation, users};
+use crate::wait::{done_within, until_within};
 
 async fn refused(url: &str) -> ConnectError {
     match RedisRegistry::connect(&config(url)).await {
@@ -36,7 +37,7 @@ async fn nobody_there_is_said_so() {
 #[tokio::test]
 #[ignore = "needs Redis: make test-stack"]
 async fn a_wrong_password_is_said_so() {
-    let redis = Instance::start(&["--requirepass right"]);
+    let redis = Instance::start(&["--requirepass right"]).await;
     for user in ["", ":wrong-one@", "nobody:right@"] {
         let error = refused(&format!("redis://{user}127.0.0.1:{}", redis.port)).await;
         assert!(matches!(error, ConnectError::Denied { .. }), "{error:?}");
@@ -51,7 +52,7 @@ const RIGHTS: &str = "~im:* -@all +@hash +@set +@sortedset +@string +@keyspace +
 #[tokio::test]
 #[ignore = "needs Redis: make test-stack"]
 async fn a_user_with_the_documented_rights_can_do_everything_and_one_without_is_told_at_the_start() {
-    let redis = Instance::start(&[]);
+    let redis = Instance::start(&[]).await;
     let set_user = |name: &str, rights: &str| {
         let rights = rights.split_whitespace();
         let words: Vec<_> = ["ACL", "SETUSER", name, "on", ">pw"].into_iter().chain(rights).collect();
@@ -83,13 +84,13 @@ async fn a_user_with_the_documented_rights_can_do_everything_and_one_without_is_
 #[tokio::test]
 #[ignore = "needs Redis: make test-stack"]
 async fn the_wrong_kind_of_redis_is_said_so() {
-    let redis = Instance::start(&[]);
+    let redis = Instance::start(&[]).await;
     let error = refused(&format!("redis+cluster://127.0.0.1:{}", redis.port)).await;
     assert!(matches!(error, ConnectError::NotACluster { .. }), "{error:?}");
-    let node = Instance::start(&["--cluster-enabled yes"]);
+    let node = Instance::start(&["--cluster-enabled yes"]).await;
     let error = refused(&node.url()).await;
     assert!(matches!(error, ConnectError::IsACluster { .. }), "{error:?}");
-    let sentinel = Instance::sentinel_of(&redis);
+    let sentinel = Instance::sentinel_of(&redis).await;
     let error = refused(&format!("redis+sentinel://127.0.0.1:{}/other", sentinel.port)).await;
     assert!(matches!(error, ConnectError::NoMaster { .. }), "{error:?}");
 }
@@ -115,7 +116,8 @@ async fn a_self_signed_authority_is_trusted_when_its_file_is_given_and_only_then
         &format!("--tls-key-file {}", path("key.pem")),
         &format!("--tls-ca-cert-file {}", path("ca.pem")),
         "--tls-auth-clients no",
-    ]);
+    ])
+    .await;
     let url = format!("rediss://127.0.0.1:{port}");
     let error = refused(&url).await;
     assert!(matches!(error, ConnectError::Unreachable { .. }) && error.to_string().contains("ertificate"), "{error}");
@@ -132,20 +134,14 @@ async fn a_self_signed_authority_is_trusted_when_its_file_is_given_and_only_then
 /// Looks up until it works; how long that took.
 async fn recovery(registry: &RedisRegistry) -> Duration {
     let start = Instant::now();
-    while let Err(error) = registry.routes(&users(&["alice"])).await {
-        assert!(start.elapsed() < PATIENCE, "{error}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    done_within(PATIENCE, async || registry.routes(&users(&["alice"])).await).await;
     start.elapsed()
 }
 
 /// Looks up until it fails, then says how long many more calls take.
 async fn many_failures(registry: &RedisRegistry) -> Duration {
     let alice = users(&["alice"]);
-    let start = Instant::now();
-    while registry.routes(&alice).await.is_ok() {
-        assert!(start.elapsed() < PATIENCE, "it goes on answering");
-    }
+    until_within(PATIENCE, "it answers no more", async || registry.routes(&alice).await.is_err()).await;
     let start = Instant::now();
     for _ in 0..1_000 {
         registry.routes(&alice).await.unwrap_err();
@@ -157,11 +153,11 @@ async fn many_failures(registry: &RedisRegistry) -> Duration {
 #[tokio::test]
 #[ignore = "needs Redis: make test-stack"]
 async fn while_redis_is_down_calls_fail_at_once_and_work_again_soon_after() {
-    let mut redis = Instance::start(&[]);
+    let mut redis = Instance::start(&[]).await;
     let registry = connect(&redis.url()).await;
     redis.kill();
     assert!(many_failures(&registry).await < Duration::from_secs(1));
-    redis.restart();
+    redis.restart().await;
     let recovery = recovery(&registry).await;
     assert!(recovery < Duration::from_secs(1), "{recovery:?}");
 }
@@ -169,7 +165,7 @@ async fn while_redis_is_down_calls_fail_at_once_and_work_again_soon_after() {
 #[tokio::test]
 #[ignore = "needs Redis: make test-stack"]
 async fn while_redis_hangs_most_calls_fail_at_once_and_work_again_soon_after() {
-    let redis = Instance::start(&[]);
+    let redis = Instance::start(&[]).await;
     let registry = connect(&redis.url()).await;
     redis.signal("-STOP");
     let failing = many_failures(&registry).await;
@@ -183,7 +179,7 @@ async fn while_redis_hangs_most_calls_fail_at_once_and_work_again_soon_after() {
 #[tokio::test]
 #[ignore = "needs Redis: make test-stack"]
 async fn a_node_of_a_cluster_that_is_down_keeps_only_those_who_stand_there() {
-    let mut nodes = cluster_of_three();
+    let mut nodes = cluster_of_three().await;
     let registry = connect(&format!("redis+cluster://127.0.0.1:{}", nodes[0].port)).await;
     let users = connected(&registry, 60).await;
     nodes[2].command::<()>(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]).unwrap();
@@ -196,10 +192,6 @@ async fn a_node_of_a_cluster_that_is_down_keeps_only_those_who_stand_there() {
         failed += usize::from(registry.routes(std::slice::from_ref(user)).await.is_err());
     }
     assert!((10..=70).contains(&failed), "{failed} of 120 failed");
-    nodes[2].restart();
-    let start = Instant::now();
-    while registry.routes(&users).await.is_err() {
-        assert!(start.elapsed() < PATIENCE, "the node is found again");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    nodes[2].restart().await;
+    done_within(PATIENCE, async || registry.routes(&users).await).await;
 }

@@ -62,6 +62,12 @@ impl ReadPositions for MemoryReadPositions {
         Ok(recent.map(|(conversation, &seq)| (conversation.clone(), seq)).collect())
     }
 
+    async fn readers(&self, conversation: &ConversationId, seq: Seq) -> Result<Vec<(UserId, Seq)>, RegistryError> {
+        let held = self.0.lock();
+        let known = held.by_conversation.get(conversation).into_iter().flat_map(|known| &known.of);
+        Ok(known.filter(|&(_, &read)| read >= seq).map(|(user, &read)| (user.clone(), read)).collect())
+    }
+
     async fn count(
         &self,
         conversation: &ConversationId,

@@ -35,6 +35,10 @@ pub trait ReadPositions: Send + Sync + 'static {
     /// How far a user has read lately, in any conversation: whatever the database may not have yet is among it.
     async fn recent(&self, user: &UserId) -> Result<Vec<(ConversationId, Seq)>, RegistryError>;
 
+    /// Who is known to have read a conversation up to at least `seq`, and how far: all whom the database may not know yet
+    /// are among them. In no order; some may have left since.
+    async fn readers(&self, conversation: &ConversationId, seq: Seq) -> Result<Vec<(UserId, Seq)>, RegistryError>;
+
     /// How many members without `except` have read up to at least `seq`. `None`: nobody has [filled](Self::fill) it in
     /// under this `version` of the membership, or it has been lost since.
     async fn count(

@@ -109,6 +109,17 @@ impl ReadPositions for RedisReadPositions {
         Ok(recent.into_iter().filter_map(known).collect())
     }
 
+    async fn readers(&self, conversation: &ConversationId, seq: Seq) -> Result<Vec<(UserId, Seq)>, RegistryError> {
+        let bucket = self.bucket(conversation.as_str());
+        let mut batch = Batch::new(bucket);
+        let key = self.key(bucket, "r", conversation.as_str());
+        batch.add(Cmd::zrangebyscore_withscores(key, seq, "+inf"));
+        let mut answers = self.0.run("readers", &[batch]).await?.into_iter().flatten();
+        let readers: Vec<(String, f64)> = value(answers.next().unwrap_or_default())?;
+        let known = |(user, score): (String, f64)| Some((user.parse().ok()?, whole(score)));
+        Ok(readers.into_iter().filter_map(known).collect())
+    }
+
     async fn count(
         &self,
         conversation: &ConversationId,

@@ -138,7 +138,8 @@ impl Chat {
             return Err(no_such_message());
         };
         self.flush_reads().await?;
-        let mut readers = self.store.readers(conversation, seq, &message.sender, after, limit + 1).await?;
+        let stored = self.store.readers(conversation, seq, &message.sender, after, limit + 1).await?;
+        let mut readers = self.with_fresh_readers(stored, &access, conversation, seq, &message.sender, after).await?;
         let more = readers.len() > limit as usize;
         readers.truncate(limit as usize);
         Ok((readers, more))

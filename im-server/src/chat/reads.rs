@@ -7,7 +7,7 @@
 mod counts;
 mod held;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use im_sdk::reads::Read;
 use im_sdk::router::Recipients;
 
 use super::{Chat, Inside, Result};
-use crate::store::{Access, ReadPosition};
+use crate::store::{Access, ReadPosition, Reader};
 use held::Delivered;
 
 pub(super) use held::Reads;
@@ -92,6 +92,38 @@ impl Chat {
             *known = seq.max(*known);
         }
         reads
+    }
+
+    /// Who has read a message of a sender, by user id: a page of those whom the database knows, and whoever belongs there
+    /// and read it so lately that it does not. In a group whose reads are only counted, the database is enough.
+    pub(super) async fn with_fresh_readers(
+        &self,
+        stored: Vec<Reader>,
+        access: &Access,
+        conversation: &ConversationId,
+        seq: Seq,
+        sender: &UserId,
+        after: Option<&UserId>,
+    ) -> Result<Vec<Reader>> {
+        if access.members > self.settings.receipts_up_to {
+            return Ok(stored);
+        }
+        let known = match self.positions.readers(conversation, seq).await {
+            Ok(known) => known,
+            Err(error) => {
+                tracing::debug!(%error, "readers on other servers show once the database has them");
+                return Ok(stored);
+            }
+        };
+        let mut readers: BTreeMap<_, _> = stored.into_iter().map(|reader| (reader.user.clone(), reader)).collect();
+        let missing = |user: &UserId| after.is_none_or(|after| user > after) && !readers.contains_key(user);
+        let fresh: Vec<_> = known.into_iter().filter(|(user, _)| missing(user)).collect();
+        if !fresh.is_empty() {
+            let others = self.others(conversation, sender).await?;
+            let members = fresh.into_iter().filter(|(user, _)| others.contains(user));
+            readers.extend(members.map(|(user, read)| (user.clone(), Reader { user, read, delivered: read })));
+        }
+        Ok(readers.into_values().collect())
     }
 
     async fn tell_read(

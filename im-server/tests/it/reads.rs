@@ -24,6 +24,11 @@ struct Server {
 }
 
 fn server(store: &Db, positions: Arc<dyn ReadPositions>) -> Server {
+    // Groups of three are large here.
+    server_with(store, positions, 2)
+}
+
+fn server_with(store: &Db, positions: Arc<dyn ReadPositions>, receipts_up_to: u32) -> Server {
     let published = Arc::new(Recorder::default());
     let (chat, background) = Chat::new(Parts {
         store: store.clone(),
@@ -31,8 +36,7 @@ fn server(store: &Db, positions: Arc<dyn ReadPositions>) -> Server {
         positions,
         servers: Arc::new(Arc::default),
         publish: published.clone(),
-        // Groups of three are large here.
-        settings: Settings { receipts_up_to: 2, ..Settings::default() },
+        settings: Settings { receipts_up_to, ..Settings::default() },
         committers: 1,
         tokens: Tokens::new(Secret::new("a signing secret of a test")),
         passwords: Passwords::new(),
@@ -110,6 +114,38 @@ async fn what_was_read_on_another_server_is_not_told_again_and_moves_nothing_bac
     assert_eq!(world.store.position(&world.group, &world.bob).await.unwrap().unwrap().read, world.head);
 }
 
+/// Who has read the last message, by the list that a server gives a page at a time.
+async fn readers(world: &World, server: &Server, limit: u32) -> Vec<String> {
+    let (mut readers, mut after) = (Vec::new(), None);
+    loop {
+        let page = server.chat.readers(&world.alice, &world.group, world.head, after.as_ref(), limit).await;
+        let (page, more) = page.unwrap();
+        assert!(page.iter().all(|reader| reader.read == world.head), "{page:?}");
+        readers.extend(page.iter().map(|reader| reader.user.to_string()));
+        after = page.last().map(|reader| reader.user.clone());
+        if !more {
+            return readers;
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_reads_on_one_server_is_listed_by_another_before_the_database_has_it() {
+    let world = world().await;
+    let positions = Arc::new(MemoryReadPositions::default());
+    // Groups of three are small here.
+    let [one, other] = [(); 2].map(|()| server_with(&world.store, positions.clone(), 3));
+    world.read(&one, world.head).await;
+    let read = |user: &UserId| Read { conversation: world.group.clone(), user: user.clone(), seq: world.head };
+    // The sender is no reader, and a stranger never was a member.
+    positions.advance(&[read(&world.alice), read(&"stranger".parse().unwrap())]).await.unwrap();
+    assert_eq!(readers(&world, &other, 10).await, ["bob"]);
+    one.chat.read(&"carol".parse().unwrap(), &world.group, world.head, None).await.unwrap();
+    assert_eq!(readers(&world, &other, 1).await, ["bob", "carol"]);
+    one.chat.finish().await.unwrap();
+    assert_eq!(readers(&world, &other, 10).await, ["bob", "carol"], "each once");
+}
+
 struct Away;
 
 #[async_trait]
@@ -118,6 +154,9 @@ impl ReadPositions for Away {
         Err(RegistryError::Unavailable("away".to_owned()))
     }
     async fn recent(&self, _: &UserId) -> Result<Vec<(ConversationId, Seq)>, RegistryError> {
+        Err(RegistryError::Unavailable("away".to_owned()))
+    }
+    async fn readers(&self, _: &ConversationId, _: Seq) -> Result<Vec<(UserId, Seq)>, RegistryError> {
         Err(RegistryError::Unavailable("away".to_owned()))
     }
     async fn count(&self, _: &ConversationId, _: u64, _: Seq, _: &UserId) -> Result<Option<u64>, RegistryError> {

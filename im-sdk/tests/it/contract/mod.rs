@@ -57,6 +57,7 @@ macro_rules! reads_contract {
             what_someone_has_read_lately_is_known_in_all_their_conversations
             readers_are_counted_once_everyone_is_there
             filling_in_keeps_who_is_further_and_forgets_who_has_left
+            who_has_read_so_far_is_known
             another_version_of_the_membership_is_not_complete
         }
     };

@@ -36,6 +36,15 @@ pub(crate) async fn what_someone_has_read_lately_is_known_in_all_their_conversat
     assert_eq!(recent, [(conversation("d:alice:bob"), 2), (conversation("g:1"), 5)]);
 }
 
+pub(crate) async fn who_has_read_so_far_is_known(positions: &dyn ReadPositions) {
+    advance(positions, &[read("alice", "g:1", 5), read("bob", "g:1", 7), read("carol", "g:1", 4)]).await;
+    advance(positions, &[read("alice", "g:2", 9)]).await;
+    let mut readers = positions.readers(&conversation("g:1"), 5).await.unwrap();
+    readers.sort();
+    assert_eq!(readers, [(user("alice"), 5), (user("bob"), 7)]);
+    assert_eq!(positions.readers(&conversation("g:3"), 1).await.unwrap(), []);
+}
+
 async fn count(positions: &dyn ReadPositions, version: u64, seq: Seq, except: &str) -> Option<u64> {
     positions.count(&conversation("g:1"), version, seq, &user(except)).await.unwrap()
 }

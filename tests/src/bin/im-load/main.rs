@@ -6,6 +6,7 @@ mod connection;
 mod counters;
 mod framing;
 mod idle;
+mod order;
 mod process;
 mod reconnect;
 mod report;

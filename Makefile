@@ -16,6 +16,7 @@ cargo_test := cargo test --workspace --locked
 # By their names: ignored tests that measure, and faults that take minutes.
 measurements := messages_per_second
 long_faults := long::
+on_kubernetes := on_a_cluster::
 shell_scripts := .ci/run $(wildcard scripts/*)
 
 .PHONY: help
@@ -46,7 +47,7 @@ test-e2e: rust-e2e browser-e2e ## The built server under real clients and a real
 .PHONY: test-stack
 test-stack: need-stack rust-build ## The contracts on real Redis, PostgreSQL and Kafka, and the quick faults
 	$(im_stack) run --redis --redis-cluster --kafka --postgres -- \
-	  $(cargo_test) --lib --bins --test it -- --ignored $(addprefix --skip ,$(measurements))
+	  $(cargo_test) --lib --bins --test it -- --ignored $(addprefix --skip ,$(measurements) $(on_kubernetes))
 	$(cargo_test) --test stack -- --ignored --test-threads 2 --skip $(long_faults)
 
 .PHONY: test-stack-full

@@ -45,7 +45,7 @@ fn url_key() -> String {
 }
 
 /// How the tokens of clients are verified: one of the two.
-#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.jwt) != has(self.jwksUrl)")

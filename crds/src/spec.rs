@@ -98,7 +98,7 @@ pub struct ImClusterSpec {
     /// Redis, which knows where connections are: single, Sentinel or Cluster.
     pub redis: UrlSource,
 
-    /// `PostgreSQL`, which keeps everything.
+    /// PostgreSQL, which keeps everything.
     pub database: UrlSource,
 
     /// How the tokens of clients are verified.

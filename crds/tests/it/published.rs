@@ -21,3 +21,8 @@ fn published(path: &str, expected: &str) {
 fn the_committed_definition_is_that_of_the_types() {
     published("crds/imclusters.yaml", &imcluster_crds::manifest());
 }
+
+#[test]
+fn the_page_about_the_resource_is_that_of_the_definition() {
+    published("docs/api.md", &crate::reference::page());
+}

@@ -10,9 +10,9 @@ use im_protocol::UserId;
 use im_sdk::registry::{Marker, RegistryError, Route};
 use rand::RngExt as _;
 use rand::seq::SliceRandom as _;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
-use super::Identity;
+use super::{Identity, JITTER};
 use crate::delivery::Spread;
 use crate::hub::{Connection, SharedFrame};
 
@@ -49,10 +49,22 @@ impl Identity {
         self.written.lock().filter(|_| self.hub.unwritten().is_empty())
     }
 
-    /// The registry may have lost what this server holds.
+    /// The registry may have lost what this server holds, because others took it for dead: at once, and once more when
+    /// everyone has loaded the table since. Who has not yet goes on deleting its routes and sending it nothing.
     pub(super) fn write_everything_again(&self) {
         *self.written.lock() = None;
+        let slowest = self.timing.renew.mul_f64(JITTER.end) + self.timing.timeout;
+        *self.once_more.lock() = Some(Instant::now() + slowest);
         self.forgotten.notify_one();
+    }
+
+    /// Waits until everything has to be written once more.
+    async fn once_more(&self) {
+        let due = *self.once_more.lock();
+        match due {
+            Some(at) => sleep_until(at).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Writes what the registry lacks, as long as the process lives.
@@ -71,6 +83,10 @@ impl Identity {
                 _ = ticks.tick() => {}
                 () = self.hub.unwritten().changed() => {}
                 () = self.forgotten.notified() => {}
+                () = self.once_more() => {
+                    *self.once_more.lock() = None;
+                    *self.written.lock() = None;
+                }
                 // The sender is in `self`.
                 _ = met.changed() => {}
             }

@@ -120,6 +120,8 @@ pub struct Identity {
     report: Notify,
     /// The registry has to be told everything again.
     forgotten: Notify,
+    /// When it has to be told once more.
+    once_more: Mutex<Option<Instant>>,
     leaving: CancellationToken,
     left: CancellationToken,
 }
@@ -152,6 +154,7 @@ impl Identity {
             deaths: broadcast::Sender::new(DEATHS),
             report: Notify::new(),
             forgotten: Notify::new(),
+            once_more: Mutex::default(),
             leaving: CancellationToken::new(),
             left: CancellationToken::new(),
         })
@@ -300,9 +303,10 @@ impl Identity {
             self.tell_death(server, epoch, &fresh);
         }
         self.router.observe(&fresh);
-        if self.was_given_up(mirror.as_ref(), lapsed) {
+        let given_up = self.was_given_up(mirror.as_ref(), lapsed);
+        if given_up {
             tracing::warn!(server = %self.holder.server, "this server was taken for dead: it announces itself again");
-            self.write_everything_again();
+            *self.written.lock() = None;
         }
         if let Some(mirror) = mirror {
             let own = Server {
@@ -318,6 +322,10 @@ impl Identity {
                     break;
                 }
             }
+        }
+        if given_up {
+            // Not before the others can learn of it: until they do, they send nothing here.
+            self.write_everything_again();
         }
         *self.seen.lock() = fresh;
         self.refreshed.send_modify(|times| *times += 1);

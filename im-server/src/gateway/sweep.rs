@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use im_protocol::close::CloseReason;
 
@@ -19,12 +19,18 @@ const SESSIONS_EVERY: u32 = 12;
 pub async fn sweep(gateway: Arc<Gateway>) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut last = Instant::now();
     for round in 1_u32.. {
         ticks.tick().await;
+        // Who stood still itself cannot tell who was silent: what they said waits to be read.
+        let asleep = last.elapsed() > EVERY * 2;
+        last = Instant::now();
         let now = now_ms();
         let mut queued = 0;
         for connection in gateway.hubs().iter().flat_map(|hub| hub.all()) {
-            connection.sink.check(now);
+            if !asleep {
+                connection.sink.check(now);
+            }
             queued += connection.sink.queued();
         }
         // Bytes in memory are far below 2^52.

@@ -13,3 +13,9 @@ cargo_deny=$cargo_deny_root/bin/cargo-deny
 # The release that tests/src/stack/kafka.rs starts.
 kafka_version=4.1.1
 kafka=$cache/kafka-$kafka_version
+
+# The releases that tests/src/cluster starts; the modules in tests/cluster/kubernetes name the first as well.
+kubernetes_version=1.34.4
+kubernetes=$cache/kubernetes-$kubernetes_version
+kwok_version=0.8.0
+kwok=$cache/kwok-$kwok_version

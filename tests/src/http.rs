@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::LazyLock;
 
 use reqwest::header::HeaderMap;
-use reqwest::{Client, ClientBuilder, Method};
+use reqwest::{Certificate, Client, ClientBuilder, Method};
 use serde_json::Value;
 
 fn builder() -> ClientBuilder {
@@ -17,6 +17,11 @@ fn builder() -> ClientBuilder {
 pub fn client() -> &'static Client {
     static CLIENT: LazyLock<Client> = LazyLock::new(|| builder().build().expect("an HTTP client"));
     &CLIENT
+}
+
+/// A client that trusts this authority (PEM) and no other.
+pub(crate) fn client_trusting(authority: &[u8]) -> Result<Client, reqwest::Error> {
+    builder().tls_certs_only([Certificate::from_pem(authority)?]).build()
 }
 
 /// A caller of the HTTP API.

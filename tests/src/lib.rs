@@ -4,7 +4,9 @@
 //! The client here is deliberately small and knows nothing of `im-client`: it speaks the protocol as it is written down,
 //! so that both sides of a misunderstanding cannot be ours.
 
+pub mod attend;
 pub mod client;
+pub mod cluster;
 pub mod history;
 pub mod http;
 pub mod load;

@@ -23,28 +23,28 @@ const STOP: Duration = Duration::from_secs(30);
 const TAIL: usize = 4_000;
 
 /// How a process is started, known to be ready, and asked to end.
-pub(super) struct Recipe {
+pub(crate) struct Recipe {
     /// What people call it.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The program and its arguments, without the user it runs as.
-    pub(super) command: Box<dyn Fn() -> Command + Send + Sync>,
+    pub(crate) command: Box<dyn Fn() -> Command + Send + Sync>,
     /// The user to become, where root is refused.
-    pub(super) user: Option<User>,
+    pub(crate) user: Option<User>,
     /// Whether it answers; gets what it has logged since its start.
-    pub(super) ready: Box<dyn Fn(String) -> BoxFuture<'static, bool> + Send + Sync>,
+    pub(crate) ready: Box<dyn Fn(String) -> BoxFuture<'static, bool> + Send + Sync>,
     /// Longest time until it is ready.
-    pub(super) patience: Duration,
+    pub(crate) patience: Duration,
     /// The signal that ends it in good order.
-    pub(super) end: Signal,
+    pub(crate) end: Signal,
 }
 
 /// A user that is not root.
 #[derive(Clone, Debug)]
-pub(super) struct User {
+pub(crate) struct User {
     /// User id.
-    pub(super) user: String,
+    pub(crate) user: String,
     /// Group id.
-    pub(super) group: String,
+    pub(crate) group: String,
 }
 
 /// A process that may be started again; killed when dropped.
@@ -61,7 +61,7 @@ struct Running {
 }
 
 impl Daemon {
-    pub(super) fn new(place: &Place, recipe: Recipe) -> Self {
+    pub(crate) fn new(place: &Place, recipe: Recipe) -> Self {
         let log = place.path().join(format!("{}.log", recipe.name));
         Self { recipe, log, running: Mutex::default() }
     }
@@ -228,7 +228,7 @@ impl Drop for Daemon {
 }
 
 /// Runs a program to its end, as a step before a start; what it said is in the error.
-pub(super) fn run(command: &Command, user: Option<&User>) -> Result<()> {
+pub(crate) fn run(command: &Command, user: Option<&User>) -> Result<()> {
     let mut command = bound_to_us(command, user);
     let name = command.get_args().last().unwrap_or_default().to_owned();
     let output = command.stdin(Stdio::null()).output().context("setpriv (of util-linux) cannot be started")?;
@@ -282,7 +282,7 @@ fn spawn_from_a_lasting_thread(command: Command) -> io::Result<Child> {
 }
 
 /// The first of these programs that is there: a path as it is, a name along `PATH`.
-pub(super) fn find(candidates: &[PathBuf]) -> Option<PathBuf> {
+pub(crate) fn find(candidates: &[PathBuf]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     candidates.iter().find_map(|candidate| {
         if candidate.components().count() > 1 {

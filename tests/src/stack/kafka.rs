@@ -15,7 +15,7 @@ use rdkafka::client::DefaultClientContext;
 use rustix::process::Signal;
 
 use super::daemon::{Daemon, Recipe, find, run};
-use super::place::Place;
+use super::place::{Place, cache};
 
 /// About 5 s on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -182,10 +182,7 @@ impl Programs {
         let home = std::env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin/java"));
         let candidates: Vec<PathBuf> = home.into_iter().chain(["java".into()]).collect();
         let java = find(&candidates).context("java is missing: run scripts/need kafka")?;
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-        let cache = cache.context("neither XDG_CACHE_HOME nor HOME is set: no place to look for Kafka")?;
-        let folder = cache.join(format!("imcluster/kafka-{VERSION}"));
+        let folder = cache()?.join(format!("kafka-{VERSION}"));
         ensure!(folder.is_dir(), "Kafka {VERSION} is not in {}: run scripts/need kafka", folder.display());
         Ok(Self { java, classes: format!("{}/*", folder.display()) })
     }

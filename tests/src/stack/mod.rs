@@ -13,6 +13,9 @@ mod postgres;
 mod redis;
 mod server;
 
+pub(crate) use daemon::{Recipe, find, run};
+pub(crate) use place::cache;
+
 pub use cluster::{Cluster, DATABASE, Links, Options};
 pub use daemon::Daemon;
 pub use kafka::{Entrance, Guarded, Kafka};

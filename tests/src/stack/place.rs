@@ -16,6 +16,15 @@ use tempfile::TempDir;
 /// component that is down for a while.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
+/// Where `scripts/need` keeps what it brings, for every checkout of this user.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|it| !it.is_empty()).map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let cache =
+        cache.context("neither XDG_CACHE_HOME nor HOME is set: no place to look for what scripts/need brought")?;
+    Ok(cache.join("imcluster"))
+}
+
 /// A folder. A temporary one is removed with its last owner.
 #[derive(Clone, Debug)]
 pub struct Place {

@@ -3,16 +3,13 @@
 use std::any::Any;
 use std::ffi::OsString;
 use std::future::Future;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitCode, ExitStatus};
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
+use imcluster_tests::attend::{Wishes, ended_by};
 use imcluster_tests::stack::{Durability, Kafka, Place, Postgres, Redis, RedisCluster};
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
 
 /// A variable that is set already names a component of the user's own, which is used as it is.
 #[derive(Args)]
@@ -46,8 +43,7 @@ struct Started {
 impl Run {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         // From the first moment on, so that nothing is left behind when the start is cut short.
-        let mut interrupted = signal(SignalKind::interrupt())?;
-        let mut terminated = signal(SignalKind::terminate())?;
+        let mut wishes = Wishes::new()?;
         let begun = Instant::now();
         let place = Place::temporary()?;
         let starting = async {
@@ -72,8 +68,7 @@ impl Run {
         };
         let (redis, cluster, kafka, postgres) = tokio::select! {
             started = starting => started?,
-            _ = interrupted.recv() => return Ok(ended_by(Signal::INT)),
-            _ = terminated.recv() => return Ok(ended_by(Signal::TERM)),
+            wish = wishes.next() => return Ok(ended_by(wish)),
         };
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]);
@@ -82,24 +77,10 @@ impl Run {
             command.env(component.variable, &component.value);
         }
         eprintln!("im-stack: ready after {:.1} s", begun.elapsed().as_secs_f32());
-        let mut child = command.spawn().with_context(|| format!("{} cannot be started", self.command[0].display()))?;
-        let pid = Pid::from_child(&child);
-        let (tell, mut ended) = oneshot::channel();
-        std::thread::spawn(move || tell.send(child.wait()));
-        let status = loop {
-            tokio::select! {
-                status = &mut ended => break status.context("nobody waits for the command")??,
-                // Ctrl-C has reached the command by itself: it is in the terminal's foreground with us.
-                _ = interrupted.recv() => {}
-                _ = terminated.recv() => {
-                    // An error means that it has just ended.
-                    let _ = kill_process(pid, Signal::TERM);
-                }
-            }
-        };
+        let code = wishes.attend(command).await;
         // What nobody will look at again need not be stopped in good order: dropped is killed.
         drop(components);
-        Ok(exit_code(status))
+        code
     }
 }
 
@@ -114,14 +95,4 @@ async fn wanted<T: 'static>(
     }
     let (value, component) = start.await?;
     Ok(Some(Started { variable, value, _component: Box::new(component) }))
-}
-
-/// As a shell has it: 128 and the number of the signal.
-fn ended_by(signal: Signal) -> ExitCode {
-    ExitCode::from(u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX))
-}
-
-fn exit_code(status: ExitStatus) -> ExitCode {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
 }

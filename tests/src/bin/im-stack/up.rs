@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use futures_util::future::{join_all, try_join_all};
+use imcluster_tests::attend::Wishes;
 use imcluster_tests::http::client;
 use imcluster_tests::stack::{
     Common, Daemon, Durability, ImServer, Kafka, Nginx, Place, Postgres, Redis, Upstream, program,
 };
 use rand::distr::{Alphanumeric, SampleString};
 use serde_json::{Value, json};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 /// Between two looks at whether everything still runs.
@@ -61,7 +61,7 @@ struct Stack {
 
 impl Up {
     pub(crate) async fn run(self) -> Result<ExitCode> {
-        let mut stop = Stop::new()?;
+        let mut stop = Wishes::new()?;
         let place = Place::at(&self.data)?;
         // Two stacks on one folder would destroy each other's data. Held until the end.
         let lock = File::create(place.path().join("lock")).context("the data folder cannot be written")?;
@@ -77,7 +77,7 @@ impl Up {
         }
         let stack = tokio::select! {
             stack = self.start(&place) => stack?,
-            () = stop.asked() => return Ok(ExitCode::SUCCESS),
+            _ = stop.next() => return Ok(ExitCode::SUCCESS),
         };
         stack.greet(&place);
         self.watch(&stack, &mut stop).await;
@@ -85,7 +85,7 @@ impl Up {
         tokio::select! {
             () = stack.stop() => {}
             // Dropped is killed.
-            () = stop.asked() => {}
+            _ = stop.next() => {}
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -133,7 +133,7 @@ impl Up {
     }
 
     /// Says what ends, until it is time to stop.
-    async fn watch(&self, stack: &Stack, stop: &mut Stop) {
+    async fn watch(&self, stack: &Stack, stop: &mut Wishes) {
         let everything = stack.everything();
         let mut reported = vec![false; everything.len()];
         let mut started = vec![Instant::now(); everything.len()];
@@ -141,7 +141,7 @@ impl Up {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = stop.asked() => return,
+                _ = stop.next() => return,
                 _ = look.tick() => {}
             }
             for (index, daemon) in everything.iter().enumerate() {
@@ -196,25 +196,6 @@ impl Stack {
     async fn stop(&self) {
         join_all(self.servers.iter().map(|server| server.stop())).await;
         tokio::join!(self.nginx.stop(), self.kafka.stop(), self.postgres.stop(), self.redis.stop());
-    }
-}
-
-/// Ctrl-C, or a service manager's wish.
-struct Stop {
-    interrupted: Signal,
-    terminated: Signal,
-}
-
-impl Stop {
-    fn new() -> Result<Self> {
-        Ok(Self { interrupted: signal(SignalKind::interrupt())?, terminated: signal(SignalKind::terminate())? })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.interrupted.recv() => {}
-            _ = self.terminated.recv() => {}
-        }
     }
 }
 

@@ -1,0 +1,79 @@
+//! `kubectl`, as a person would use it.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::programs;
+
+/// Longest wait for one answer of the API server.
+const ANSWER: &str = "--request-timeout=60s";
+
+/// A `kubectl` for one cluster.
+#[derive(Clone, Debug)]
+pub struct Kubectl {
+    program: PathBuf,
+    kubeconfig: PathBuf,
+}
+
+impl Kubectl {
+    /// For the cluster of a kubeconfig.
+    pub fn new(kubeconfig: &Path) -> Result<Self> {
+        Ok(Self { program: programs::kubectl()?, kubeconfig: kubeconfig.to_owned() })
+    }
+
+    /// For the cluster that `KUBECONFIG` names.
+    pub fn from_environment() -> Result<Self> {
+        let kubeconfig = std::env::var_os("KUBECONFIG").context("KUBECONFIG is not set: make test-cluster sets it")?;
+        Self::new(Path::new(&kubeconfig))
+    }
+
+    /// Its folder, for `PATH`.
+    pub fn folder(&self) -> &Path {
+        self.program.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// Runs it and returns what it says; an error has what it complains about.
+    pub fn run(&self, arguments: &[&str]) -> Result<String> {
+        Ok(self.feed(arguments, "")?.said)
+    }
+
+    /// Gets objects as JSON.
+    pub fn get(&self, arguments: &[&str]) -> Result<Value> {
+        let said = self.run(&[&["get", "--output=json"], arguments].concat())?;
+        serde_json::from_str(&said).with_context(|| format!("kubectl get {} said no JSON", arguments.join(" ")))
+    }
+
+    /// Applies objects, server-side, and returns the API server's warnings.
+    pub fn apply(&self, objects: &Value) -> Result<String> {
+        self.apply_text(&objects.to_string())
+    }
+
+    /// The same with manifests in YAML or JSON.
+    pub fn apply_text(&self, manifests: &str) -> Result<String> {
+        Ok(self.feed(&["apply", "--server-side", "--filename=-"], manifests)?.warned)
+    }
+
+    fn feed(&self, arguments: &[&str], input: &str) -> Result<Said> {
+        let mut command = Command::new(&self.program);
+        command.arg(ANSWER).args(arguments).env("KUBECONFIG", &self.kubeconfig);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("kubectl cannot be started")?;
+        // What it could not take, it will complain about.
+        let _ = child.stdin.take().context("a pipe to kubectl")?.write_all(input.as_bytes());
+        let output = child.wait_with_output().context("kubectl was lost")?;
+        let [said, warned] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        if !output.status.success() {
+            bail!("kubectl {} failed ({}): {}", arguments.join(" "), output.status, warned.trim());
+        }
+        Ok(Said { said, warned })
+    }
+}
+
+struct Said {
+    said: String,
+    warned: String,
+}

@@ -1,0 +1,24 @@
+//! A real Kubernetes of one node on this machine, without Docker: etcd, the API server, controller manager and scheduler;
+//! containerd, runc, kubelet and kube-proxy; and kwok, which plays as many further nodes and pods as a test likes.
+//!
+//! Everything runs in name spaces of its own (processes, mounts, network), whose first process is a *keeper*. When the
+//! keeper ends, however it ends, the kernel ends every process in there, containers included, and takes the mounts,
+//! interfaces, routes and iptables rules away. One network link leads to the machine, see [`network`].
+
+mod cgroups;
+mod components;
+mod image;
+mod keeper;
+mod kubectl;
+mod kubernetes;
+pub mod network;
+mod pki;
+mod played;
+mod programs;
+mod sysctls;
+
+pub use image::Image;
+pub use keeper::keep;
+pub use kubectl::Kubectl;
+pub use kubernetes::{Found, Kubernetes};
+pub use played::played_nodes;

@@ -10,6 +10,7 @@ node_modules := $(browser)/node_modules/.package-lock.json
 export IM_SERVER_BIN := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/im-server
 release := $(abspath $(or $(CARGO_TARGET_DIR),target))/release
 im_stack := $(dir $(IM_SERVER_BIN))im-stack
+im_cluster := $(dir $(IM_SERVER_BIN))im-cluster
 # Always the whole workspace: any other choice of crates means other features of their dependencies, and half the tree is
 # compiled a second time.
 cargo_test := cargo test --workspace --locked
@@ -31,6 +32,16 @@ dev: ## The whole chat in one process on http://127.0.0.1:8080
 stack: need-stack ## Redis, PostgreSQL, Kafka and three servers behind nginx, until Ctrl-C; ARGS='--restart'
 	cargo build --release --locked -p im-server -p imcluster-tests --bin im-server --bin im-stack
 	env -u IM_SERVER_BIN $(release)/im-stack up $(ARGS)
+
+.PHONY: cluster-up
+cluster-up: need-cluster ## A real Kubernetes of one node on this machine, without Docker; says how to use it
+	@cargo build --workspace --locked --bin im-cluster
+	@$(im_cluster) up
+
+.PHONY: cluster-down
+cluster-down: ## Takes it down, with everything that it had
+	@cargo build --workspace --locked --bin im-cluster
+	@$(im_cluster) down
 
 # ---- tests
 
@@ -54,6 +65,12 @@ test-stack: need-stack rust-build ## The contracts on real Redis, PostgreSQL and
 test-stack-full: test-stack ## And the long table of faults
 	$(cargo_test) --test stack -- --ignored --nocapture --test-threads 1 $(long_faults)
 
+# With KUBECONFIG set to a cluster of your own, what needs the machine's own is left out.
+.PHONY: test-cluster
+test-cluster: need-cluster rust-build ## What needs a real Kubernetes; brings one up for that, unless KUBECONFIG names yours
+	$(im_cluster) run -- $(cargo_test) --test cluster -- --ignored --skip life:: $(if $(KUBECONFIG),--skip machine::)
+	$(if $(KUBECONFIG),,$(cargo_test) --test cluster -- --ignored life::)
+
 .PHONY: need
 need: need-stack # first, so that everything missing is said at once
 	@scripts/need cargo cc node chromium shellcheck cargo-deny
@@ -61,6 +78,10 @@ need: need-stack # first, so that everything missing is said at once
 .PHONY: need-stack
 need-stack:
 	@scripts/need cargo cc make perl redis postgres kafka nginx
+
+.PHONY: need-cluster
+need-cluster:
+	@scripts/need cargo cc make perl cluster
 
 .PHONY: fmt-check
 fmt-check:

@@ -75,7 +75,8 @@ impl Image {
         let archive = folder.path().join("image.tar");
         self.archive(&archive)?;
         let mut import = Command::new(ctr);
-        import.arg("--address").arg(containerd).args(["--namespace", "k8s.io", "images", "import"]).arg(&archive);
+        import.args(["--timeout", "2m", "--namespace", "k8s.io", "--address"]).arg(containerd);
+        import.args(["images", "import"]).arg(&archive);
         run(&import, None).with_context(|| format!("the image {} cannot be put on the node", self.name))
     }
 

@@ -33,9 +33,8 @@ const CONFIGS: [(&str, &str); 4] = [
 /// folders.
 pub async fn keep(state: &Path, lock: &Path) -> Result<()> {
     let lock = File::create(lock).with_context(|| format!("{} cannot be written", lock.display()))?;
-    if lock.try_lock().is_err() {
-        bail!("another cluster is kept already");
-    }
+    // Whoever looks whether it is held holds it for that moment.
+    lock.lock().context("the keeper's lock cannot be taken")?;
     let programs = Programs::find()?;
     mount(state)?;
     network::arrange_node()?;

@@ -21,8 +21,8 @@ use crate::stack::cache;
 const START: Duration = Duration::from_secs(240);
 /// A cluster that was ready once answers within this, or is started again.
 const AGAIN: Duration = Duration::from_secs(60);
-/// Longest wait for the end of all processes.
-const END: Duration = Duration::from_secs(30);
+/// Longest wait for the end of all processes; and a keeper whose start was cut short gives up in between.
+const END: Duration = Duration::from_secs(60);
 /// Between two looks at something that is awaited.
 const LOOK: Duration = Duration::from_millis(50);
 /// How much of the keeper's log goes into an error.
@@ -129,6 +129,13 @@ impl Kubernetes {
         }
     }
 
+    /// The process that the keeper hangs on, if it lives. Its number alone could be another's by now.
+    fn keeper(&self) -> Option<Pid> {
+        let number = fs::read_to_string(self.process()).ok()?.trim().parse().ok()?;
+        let command = fs::read_to_string(format!("/proc/{number}/cmdline")).ok()?;
+        command.split('\0').any(|word| Path::new(word) == self.state).then(|| Pid::from_raw(number))?
+    }
+
     /// Starts the keeper in name spaces of its own; its process is the one that holds them, and everything ends with it.
     fn spawn(&self, programs: &Programs, keeper: &Command) -> Result<Child> {
         let log = File::create(self.keeper_log())?;
@@ -180,15 +187,11 @@ impl Kubernetes {
 
     /// Ends all processes; with them go mounts, network and containers.
     fn end(&self) -> Result<()> {
-        if self.is_kept()? {
-            let process = fs::read_to_string(self.process()).ok().and_then(|it| it.trim().parse().ok());
-            // Without the number, its start was cut short: it ends by itself when it finds no link to the machine.
-            if let Some(pid) = process.and_then(Pid::from_raw) {
-                // An error means that it has just ended.
-                let _ = kill_process(pid, Signal::KILL);
-            }
+        if let Some(pid) = self.keeper() {
+            // An error means that it has just ended.
+            let _ = kill_process(pid, Signal::KILL);
         }
-        let deadline = Instant::now() + END + END;
+        let deadline = Instant::now() + END;
         while self.is_kept()? || network::is_linked() {
             if Instant::now() >= deadline {
                 bail!(

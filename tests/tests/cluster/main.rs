@@ -1,0 +1,7 @@
+//! Tests on a real Kubernetes: `make test-cluster`.
+
+mod life;
+mod machine;
+mod namespace;
+mod played;
+mod pods;

@@ -18,7 +18,7 @@ use super::programs::Programs;
 use crate::stack::{Daemon, Place, Recipe};
 
 /// The API server takes 3 s on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// The only real node.
 pub(super) const NODE_NAME: &str = "node";
 

@@ -1,6 +1,7 @@
 //! Images made of files of this machine, for a node that pulls nothing.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -135,10 +136,15 @@ fn digest_of(file: &Path) -> Result<String> {
     let (mut file, mut digest, mut buffer) = (File::open(file)?, Sha256::new(), vec![0; 64 * 1024]);
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            0 => break,
             length => digest.update(&buffer[..length]),
         }
     }
+    let mut text = String::new();
+    for byte in digest.finalize() {
+        write!(text, "{byte:02x}")?;
+    }
+    Ok(text)
 }
 
 /// The libraries that a program loads, with the loader.

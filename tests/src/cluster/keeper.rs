@@ -15,7 +15,7 @@ use super::pki::{Authority, authority_of};
 use super::programs::Programs;
 use super::{cgroups, network};
 use crate::http::client_trusting;
-use crate::stack::{Place, run};
+use crate::stack::{Daemon, Place, run};
 
 /// Where the cluster's own folder is inside.
 pub(super) const HOME: &str = "/run/imcluster";
@@ -107,7 +107,7 @@ async fn start(home: &Place, programs: &Programs) -> Result<Components> {
     let pause = Image::of_program("imcluster.dev/pause:1", &programs.catatonit)?.with_arguments(&["-P"]);
     pause.import(&programs.ctr, &socket(home.path()))?;
     components.apiserver.start().await?;
-    try_join_all(components.clients.iter().map(|daemon| daemon.start())).await?;
+    try_join_all(components.clients.iter().map(Daemon::start)).await?;
     let kubectl = Kubectl::new(&home.path().join("kubeconfig"))?;
     for (condition, object) in [
         ("create", format!("node/{NODE_NAME}")),

@@ -18,11 +18,11 @@ use crate::http::client_trusting;
 use crate::stack::cache;
 
 /// About 15 s on an idle machine.
-const START: Duration = Duration::from_secs(240);
+const START: Duration = Duration::from_mins(4);
 /// A cluster that was ready once answers within this, or is started again.
-const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_mins(1);
 /// Longest wait for the end of all processes; and a keeper whose start was cut short gives up in between.
-const END: Duration = Duration::from_secs(60);
+const END: Duration = Duration::from_mins(1);
 /// Between two looks at something that is awaited.
 const LOOK: Duration = Duration::from_millis(50);
 /// How much of the keeper's log goes into an error.

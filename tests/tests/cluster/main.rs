@@ -1,5 +1,6 @@
 //! Tests on a real Kubernetes: `make test-cluster`.
 
+mod definition;
 mod life;
 mod machine;
 mod namespace;

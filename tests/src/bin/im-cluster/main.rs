@@ -62,9 +62,10 @@ async fn main() -> ExitCode {
     })
 }
 
-/// The cluster that the user has chosen.
-fn given() -> Option<PathBuf> {
-    std::env::var_os("KUBECONFIG").filter(|given| !given.is_empty()).map(PathBuf::from)
+/// The kubeconfig of a cluster of the user's own, if it is not ours.
+fn given(own: &Kubernetes) -> Option<PathBuf> {
+    let given = std::env::var_os("KUBECONFIG").filter(|given| !given.is_empty()).map(PathBuf::from);
+    given.filter(|given| *given != own.kubeconfig())
 }
 
 /// This program as the keeper.
@@ -76,18 +77,15 @@ fn keeper() -> Result<Command> {
 
 async fn up() -> Result<ExitCode> {
     let own = Kubernetes::here()?;
-    let kubeconfig = match given().filter(|given| *given != own.kubeconfig()) {
-        Some(given) => {
-            eprintln!("im-cluster: KUBECONFIG is set, so that cluster is used and none is started");
-            given
+    let kubeconfig = if let Some(given) = given(&own) {
+        eprintln!("im-cluster: KUBECONFIG is set, so that cluster is used and none is started");
+        given
+    } else {
+        match own.up(keeper()?).await? {
+            Found::Running => eprintln!("im-cluster: it runs already"),
+            Found::Started => eprintln!("im-cluster: it is up; logs are in {}", own.logs().display()),
         }
-        None => {
-            match own.up(keeper()?).await? {
-                Found::Running => eprintln!("im-cluster: it runs already"),
-                Found::Started => eprintln!("im-cluster: it is up; logs are in {}", own.logs().display()),
-            }
-            own.kubeconfig()
-        }
+        own.kubeconfig()
     };
     println!("export KUBECONFIG={}", kubeconfig.display());
     println!("export PATH={}:$PATH", Kubectl::new(&kubeconfig)?.folder().display());
@@ -112,7 +110,8 @@ fn image(name: &str, program: &std::path::Path, folder: Option<PathBuf>) -> Resu
 }
 
 fn play(nodes: u8) -> Result<ExitCode> {
-    let kubeconfig = given().map_or_else(|| Kubernetes::here().map(|own| own.kubeconfig()), Ok)?;
+    let own = Kubernetes::here()?;
+    let kubeconfig = given(&own).unwrap_or_else(|| own.kubeconfig());
     Kubectl::new(&kubeconfig)?.apply(&played_nodes(nodes))?;
     Ok(ExitCode::SUCCESS)
 }

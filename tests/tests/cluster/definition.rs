@@ -5,6 +5,8 @@ use std::path::Path;
 
 use imcluster_tests::cluster::Kubectl;
 
+use crate::eventually::eventually;
+
 #[test]
 #[ignore = "needs Kubernetes: make test-cluster"]
 fn the_definition_is_accepted_without_a_warning_and_explains_itself() {
@@ -19,6 +21,6 @@ fn the_definition_is_accepted_without_a_warning_and_explains_itself() {
     let conditions = kubectl.get(&[name]).unwrap()["status"]["conditions"].take();
     let structural = conditions.as_array().unwrap().iter().all(|it| it["type"] != "NonStructuralSchema");
     assert!(structural, "{conditions:#}");
-    let explained = kubectl.run(&["explain", "imc.spec.gateways.replicas"]).unwrap();
+    let explained = eventually(|| kubectl.run(&["explain", "imclusters.spec.gateways.replicas"]));
     assert!(explained.contains("integer"), "{explained}");
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use imcluster_tests::cluster::network::MACHINE;
 
+use crate::eventually::eventually;
 use crate::namespace::Namespace;
 use crate::played::played_pods_in;
 use crate::pods::greeters_in;
@@ -20,7 +21,7 @@ fn the_machine_reaches_a_service_by_its_address() {
     greeters_in(&namespace, 1);
     let service = namespace.get(&["service", "greeter"]);
     let address: IpAddr = service["spec"]["clusterIP"].as_str().unwrap().parse().unwrap();
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, 80), ANSWER).unwrap();
+    let mut stream = eventually(|| TcpStream::connect_timeout(&SocketAddr::new(address, 80), ANSWER));
     stream.set_read_timeout(Some(ANSWER)).unwrap();
     stream.write_all(b"GET /hello HTTP/1.0\r\n\r\n").unwrap();
     let mut answer = String::new();

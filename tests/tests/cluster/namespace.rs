@@ -23,7 +23,11 @@ impl Namespace {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> String {
-        self.kubectl.run(&[&["--namespace", &self.name], arguments].concat()).unwrap()
+        self.try_run(arguments).unwrap()
+    }
+
+    pub(crate) fn try_run(&self, arguments: &[&str]) -> Result<String> {
+        self.kubectl.run(&[&["--namespace", &self.name], arguments].concat())
     }
 
     pub(crate) fn get(&self, arguments: &[&str]) -> Value {

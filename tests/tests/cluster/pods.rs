@@ -3,6 +3,7 @@
 use imcluster_tests::cluster::Kubectl;
 use serde_json::{Value, json};
 
+use crate::eventually::eventually;
 use crate::namespace::Namespace;
 
 /// Longest wait for pods.
@@ -86,7 +87,7 @@ fn restricted_pods_answer_by_their_service_and_give_logs() {
     // From a pod, by way of the service, to one of the two.
     let url = format!("http://{address}/hello");
     let wget = ["exec", "greeter-0", "--", "/bin/busybox", "wget", "-q", "-O", "-", &url];
-    assert_eq!(namespace.run(&wget), "hello\n");
+    assert_eq!(eventually(|| namespace.try_run(&wget)), "hello\n");
     for pod in ["greeter-0", "greeter-1"] {
         // Its readiness was asked for.
         let logs = namespace.run(&["logs", pod]);

@@ -2,7 +2,7 @@
 //! known when the database has it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use im_protocol::server::ConversationItem;
@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::api::harness::Recorder;
 use crate::store::world::{self, Db, commit_one, group, people, text};
+use crate::wait::until_within;
 
 /// A server whose tasks do not run: the database does not learn anything from it by itself.
 struct Server {
@@ -185,11 +186,8 @@ async fn is_counted(positions: Arc<dyn ReadPositions>) -> World {
     let mut tasks = JoinSet::new();
     world.read(&server, world.head).await;
     server.background.start(&mut tasks);
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !server.published.take().iter().any(|said| said == "alice read_count") {
-        assert!(Instant::now() < deadline, "the sender is told");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let told = async || server.published.take().iter().any(|said| said == "alice read_count");
+    until_within(Duration::from_secs(20), "the sender is told", told).await;
     world
 }
 

@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use im_protocol::server::RemovedReason;
-use im_protocol::{ConversationId, DeviceId, Incarnation, Message, Rev, Seq, Terminal, TimeMs, UserId};
+use im_protocol::{
+    ConversationId, ConversationKind, DeviceId, Incarnation, Message, Rev, Seq, Terminal, TimeMs, UserId,
+};
 
 use super::{Result, SessionId, Stamp};
 
@@ -22,6 +24,16 @@ impl Stint {
     /// Whether the stint covers a seq.
     pub fn covers(&self, seq: Seq) -> bool {
         self.joined <= seq && self.left.is_none_or(|left| seq < left)
+    }
+
+    /// A user's stints where the conversation's id alone tells them: a room keeps none, and a direct conversation has the
+    /// same before and after its first message. `None` for a group.
+    pub(super) fn by_id(conversation: &ConversationId, user: &UserId) -> Option<Vec<Self>> {
+        match conversation.kind() {
+            ConversationKind::Room => Some(Vec::new()),
+            ConversationKind::Direct => Some(conversation.peer(user).map(|_| Self::ALWAYS).into_iter().collect()),
+            ConversationKind::Group => None,
+        }
     }
 }
 
@@ -76,6 +88,14 @@ pub struct MemberList {
     pub version: u64,
     /// Present members, and those whose stint ends after the asked seq; a user may stand here twice.
     pub members: Vec<(UserId, Stint)>,
+}
+
+impl MemberList {
+    /// That of a direct conversation between two, who may be one and the same.
+    pub(super) fn direct(version: u64, (a, b): (UserId, UserId)) -> Self {
+        let other = (a != b).then_some(b);
+        Self { version, members: std::iter::once(a).chain(other).map(|user| (user, Stint::ALWAYS)).collect() }
+    }
 }
 
 /// How far a user has read, or got, a conversation.
@@ -266,6 +286,23 @@ pub trait Conversations {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_id_of_a_conversation_tells_the_stints_of_all_but_a_group() {
+        let user = |name: &str| UserId::parse(name).unwrap();
+        let stints = |of: &str, name: &str| Stint::by_id(&ConversationId::parse(of).unwrap(), &user(name));
+        assert_eq!(stints("g:tea", "alice"), None);
+        assert_eq!(stints("r:hall", "alice"), Some(Vec::new()));
+        assert_eq!(stints("d:alice:bob", "bob"), Some(vec![Stint::ALWAYS]));
+        assert_eq!(stints("d:alice:bob", "eve"), Some(Vec::new()));
+    }
+
+    #[test]
+    fn whoever_writes_to_oneself_is_one_member() {
+        let members = |a: &str, b: &str| MemberList::direct(1, (UserId::parse(a).unwrap(), UserId::parse(b).unwrap()));
+        assert_eq!(members("alice", "bob").members.len(), 2);
+        assert_eq!(members("alice", "alice").members.len(), 1);
+    }
 
     #[test]
     fn who_is_removed_after_a_look_sees_nothing_by_it_of_what_is_said_after() {

@@ -86,11 +86,9 @@ impl Conversations for PostgresStore {
         .fetch_optional(on)
         });
         let Some(row) = row else { return Ok(None) };
-        let stints = match conversation.kind() {
-            ConversationKind::Room => Vec::new(),
-            // The stints of a direct conversation are the same before and after its first message.
-            ConversationKind::Direct => conversation.peer(user).map(|_| Stint::ALWAYS).into_iter().collect(),
-            ConversationKind::Group => stints(&row, "joined", "ended")?,
+        let stints = match Stint::by_id(conversation, user) {
+            Some(stints) => stints,
+            None => stints(&row, "joined", "ended")?,
         };
         Ok(Some(Access {
             head: number(&row, "head")?,
@@ -117,11 +115,7 @@ impl Conversations for PostgresStore {
             .bind(b.as_str())
             .fetch_optional(on));
             let Some(version) = version else { return Ok(None) };
-            let mut members = vec![(a.clone(), Stint::ALWAYS)];
-            if a != b {
-                members.push((b, Stint::ALWAYS));
-            }
-            return Ok(Some(MemberList { version: version.cast_unsigned(), members }));
+            return Ok(Some(MemberList::direct(version.cast_unsigned(), (a, b))));
         }
         let rows = call!(self, "member_list", |on| sqlx::query(
             "select c.members_version, s.user_id, s.joined_seq, s.left_seq

@@ -73,21 +73,18 @@ impl Conversations for SqliteStore {
     async fn access(&self, user: &UserId, conversation: &ConversationId) -> Result<Option<Access>> {
         let mut reader = self.read().await?;
         let Some(stored) = self::conversation(&mut reader, conversation).await? else { return Ok(None) };
-        let stints = match conversation.kind() {
-            ConversationKind::Room => Vec::new(),
-            // The stints of a direct conversation are the same before and after its first message.
-            ConversationKind::Direct => conversation.peer(user).map(|_| Stint::ALWAYS).into_iter().collect(),
-            ConversationKind::Group => {
-                let text: String = sqlx::query_scalar(
-                    "select json_group_array(json_array(joined_seq, left_seq)) from stints
-                     where conversation = ?1 and user = ?2",
-                )
-                .bind(conversation.as_str())
-                .bind(user.as_str())
-                .fetch_one(&mut *reader)
-                .await?;
-                facts::stints(&text)?
-            }
+        let stints = if let Some(stints) = Stint::by_id(conversation, user) {
+            stints
+        } else {
+            let text: String = sqlx::query_scalar(
+                "select json_group_array(json_array(joined_seq, left_seq)) from stints
+                 where conversation = ?1 and user = ?2",
+            )
+            .bind(conversation.as_str())
+            .bind(user.as_str())
+            .fetch_one(&mut *reader)
+            .await?;
+            facts::stints(&text)?
         };
         let cleared: Option<Seq> =
             sqlx::query_scalar("select cleared_seq from user_conversations where user = ?1 and conversation = ?2")
@@ -111,12 +108,8 @@ impl Conversations for SqliteStore {
         let mut reader = self.read().await?;
         let Some(stored) = self::conversation(&mut reader, conversation).await? else { return Ok(None) };
         let version = stored.members_version;
-        if let Some((a, b)) = conversation.ends() {
-            let mut members = vec![(a.clone(), Stint::ALWAYS)];
-            if a != b {
-                members.push((b, Stint::ALWAYS));
-            }
-            return Ok(Some(MemberList { version, members }));
+        if let Some(ends) = conversation.ends() {
+            return Ok(Some(MemberList::direct(version, ends)));
         }
         let rows = sqlx::query(
             "select user, joined_seq, left_seq from stints where conversation = ?1 and left_seq is null

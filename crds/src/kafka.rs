@@ -84,7 +84,7 @@ pub struct Sasl {
 }
 
 /// How a password is proved.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SaslMechanism {
     /// Sent as it is: only over TLS.
     #[serde(rename = "PLAIN")]

@@ -10,6 +10,9 @@ use std::collections::BTreeSet;
 pub(crate) struct Order {
     last: Option<u64>,
     skipped: BTreeSet<u64>,
+    /// Those before the first that came: the first may have overtaken some.
+    before: BTreeSet<u64>,
+    first: u64,
 }
 
 /// How a push stands to those before it.
@@ -29,13 +32,14 @@ impl Order {
     pub(crate) fn take(&mut self, seq: u64) -> Arrival {
         let Some(last) = self.last else {
             self.last = Some(seq);
+            self.first = seq;
             return Arrival::InOrder { skipped: 0 };
         };
         if seq > last {
             self.skipped.extend(last + 1..seq);
             self.last = Some(seq);
             Arrival::InOrder { skipped: seq - last - 1 }
-        } else if self.skipped.remove(&seq) {
+        } else if self.skipped.remove(&seq) || (seq < self.first && self.before.insert(seq)) {
             Arrival::Late
         } else {
             Arrival::Repeated
@@ -50,9 +54,10 @@ mod tests {
     #[test]
     fn a_skipped_a_doubled_and_a_late_push_are_told_apart() {
         let mut order = Order::default();
-        let arrivals = [7, 8, 11, 10, 10, 8, 12].map(|seq| order.take(seq));
+        let arrivals = [7, 6, 6, 8, 11, 10, 10, 8, 12].map(|seq| order.take(seq));
         let next = Arrival::InOrder { skipped: 0 };
         let far = Arrival::InOrder { skipped: 2 };
-        assert_eq!(arrivals, [next, next, far, Arrival::Late, Arrival::Repeated, Arrival::Repeated, next]);
+        let (late, repeated) = (Arrival::Late, Arrival::Repeated);
+        assert_eq!(arrivals, [next, late, repeated, next, far, late, repeated, repeated, next]);
     }
 }

@@ -1,0 +1,2 @@
+//! One reconcile of an `ImCluster`, in five steps: `dereference` reads what the spec refers to and what there is; `validate`
+//! refuses what cannot work; `build` makes the objects, pure, and cannot fail; `apply` writes what differs; `status` tells.

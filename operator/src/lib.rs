@@ -1,0 +1,17 @@
+//! The operator: makes of an `ImCluster` resource gateways with stable server ids, and one Kafka topic per id.
+//!
+//! - [`cluster`] is one reconcile: dereference → validate → build → apply → status.
+//! - [`drain`] decides how the number of gateways changes: a pure machine over the status and what gateways report.
+//! - [`topics`] keeps the topics: a pure plan, and a task per Kafka that carries it out.
+//! - [`leader`] sees to it that one operator writes.
+//! - [`http`] answers probes and has the metrics.
+//!
+//! **State is what the API server has.** A transition is written into `status.servers` first; what follows from it (a topic
+//! made, a gateway drained, a pod taken away) is done by a later reconcile that reads it there. So an operator that dies at
+//! any point leaves nothing half-known behind, and whoever goes on does the same.
+
+pub mod cluster;
+pub mod drain;
+pub mod http;
+pub mod leader;
+pub mod topics;

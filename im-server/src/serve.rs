@@ -23,9 +23,11 @@ use crate::store::sqlite::SqliteStore;
 /// Records that may wait for a single server; the relay waits when it is full.
 const BUS_CAPACITY: usize = 16 * 1024;
 
-/// Batches that one server commits to `PostgreSQL` at once. Two keep two cores of a database busy; with more, a batch that
-/// waits for the lock of one busy conversation holds up a quarter of the others, not half.
-const COMMITTERS: usize = 4;
+/// Batches that one server commits to `PostgreSQL` at once. Fewer means larger batches, which cost a database less per
+/// message: with four of them latencies were three times as long as with one, at 2,000 messages a second on two cores
+/// (docs/performance.md). Two, because a batch that waits for the lock of one busy conversation then holds up half of the
+/// others, not all.
+const COMMITTERS: usize = 2;
 
 /// Starts the server. The management port is open from the beginning; what the server rests on is waited for.
 pub async fn start(settings: &ServeSettings, metrics: PrometheusHandle) -> anyhow::Result<Server> {

@@ -22,8 +22,10 @@ pub(crate) enum Arrival {
     InOrder {
         skipped: u64,
     },
-    /// After a later one.
-    Late,
+    /// After a later one; so many that were taken for skipped are not.
+    Late {
+        found: u64,
+    },
     Repeated,
 }
 
@@ -39,8 +41,10 @@ impl Order {
             self.skipped.extend(last + 1..seq);
             self.last = Some(seq);
             Arrival::InOrder { skipped: seq - last - 1 }
-        } else if self.skipped.remove(&seq) || (seq < self.first && self.before.insert(seq)) {
-            Arrival::Late
+        } else if self.skipped.remove(&seq) {
+            Arrival::Late { found: 1 }
+        } else if seq < self.first && self.before.insert(seq) {
+            Arrival::Late { found: 0 }
         } else {
             Arrival::Repeated
         }
@@ -57,7 +61,7 @@ mod tests {
         let arrivals = [7, 6, 6, 8, 11, 10, 10, 8, 12].map(|seq| order.take(seq));
         let next = Arrival::InOrder { skipped: 0 };
         let far = Arrival::InOrder { skipped: 2 };
-        let (late, repeated) = (Arrival::Late, Arrival::Repeated);
-        assert_eq!(arrivals, [next, late, repeated, next, far, late, repeated, repeated, next]);
+        let (early, late, repeated) = (Arrival::Late { found: 0 }, Arrival::Late { found: 1 }, Arrival::Repeated);
+        assert_eq!(arrivals, [next, early, repeated, next, far, late, repeated, repeated, next]);
     }
 }

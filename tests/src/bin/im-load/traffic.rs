@@ -372,8 +372,8 @@ impl Meter {
     fn message(&mut self, seen: &Seen<'_>, order: &mut Order) {
         match order.take(seen.seq.unwrap_or_default()) {
             Arrival::InOrder { skipped } => self.faults.skipped += skipped,
-            Arrival::Late => {
-                self.faults.skipped -= 1;
+            Arrival::Late { found } => {
+                self.faults.skipped -= found;
                 self.late += 1;
             }
             Arrival::Repeated => self.faults.repeated += 1,

@@ -15,3 +15,4 @@ pub mod drain;
 pub mod http;
 pub mod leader;
 pub mod topics;
+pub mod wake;

@@ -3,6 +3,14 @@
 //! Work on a Kafka is done by a task of its own, so that one that hangs holds up no reconcile. A reconcile says what it wants
 //! ([`Wish`]) and reads what was last seen ([`Report`]); a report that differs from the one before causes another reconcile.
 
+pub mod admin;
+#[cfg(test)]
+mod model;
+pub mod plan;
+mod spelling;
+pub mod trouble;
+pub mod worker;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;

@@ -122,6 +122,8 @@ pub(super) enum Mood {
     /// After so long, or never.
     Slow(Duration),
     Silent,
+    /// Writes land, and their answers are lost.
+    Deaf,
 }
 
 /// A Kafka that can be asked, and that remembers what it was asked and when.
@@ -145,7 +147,7 @@ impl ModelKafka {
         self.calls.lock().push((call, Instant::now()));
         let mood = self.mood.lock().clone();
         match mood {
-            Mood::Well => Ok(()),
+            Mood::Well | Mood::Deaf => Ok(()),
             Mood::Refusing(error) => Err(error),
             Mood::Slow(by) => {
                 tokio::time::sleep(by).await;
@@ -153,6 +155,11 @@ impl ModelKafka {
             }
             Mood::Silent => std::future::pending().await,
         }
+    }
+
+    fn written<T>(&self, each: Each<T>) -> Result<Each<T>, AdminError> {
+        let deaf = matches!(*self.mood.lock(), Mood::Deaf);
+        if deaf { Err(AdminError::Unavailable) } else { Ok(each) }
     }
 }
 
@@ -180,17 +187,20 @@ impl KafkaAdmin for ModelKafka {
         config: &BTreeMap<String, String>,
     ) -> Result<Each<Created>, AdminError> {
         self.asked("create").await?;
-        Ok(self.model.lock().create(topics, replication, config))
+        let each = self.model.lock().create(topics, replication, config);
+        self.written(each)
     }
 
     async fn set(&self, changes: &BTreeMap<String, BTreeMap<String, String>>) -> Result<Each<()>, AdminError> {
         self.asked("set").await?;
-        Ok(self.model.lock().set(changes))
+        let each = self.model.lock().set(changes);
+        self.written(each)
     }
 
     async fn delete(&self, topics: &BTreeSet<String>) -> Result<Each<()>, AdminError> {
         self.asked("delete").await?;
-        Ok(self.model.lock().delete(topics))
+        let each = self.model.lock().delete(topics);
+        self.written(each)
     }
 
     async fn auto_create(&self) -> Result<bool, AdminError> {

@@ -42,7 +42,10 @@ impl Plan {
 }
 
 /// The topics whose settings have to be known: those that stay, if the wish has settings.
-pub(super) fn to_describe<'a>(wish: &'a Wish, is_there: impl Fn(&str) -> bool + 'a) -> impl Iterator<Item = &'a String> {
+pub(super) fn to_describe<'a>(
+    wish: &'a Wish,
+    is_there: impl Fn(&str) -> bool + 'a,
+) -> impl Iterator<Item = &'a String> {
     let stays = move |topic: &&String| !wish.delete.contains(*topic) && is_there(topic);
     wish.watch.iter().filter(|_| !wish.config.is_empty()).filter(stays)
 }

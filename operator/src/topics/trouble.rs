@@ -140,7 +140,9 @@ fn failure(error: &AdminError, attempt: &str, names: &str) -> (Reason, String) {
         ),
         AdminError::Unavailable => (
             Reason::KafkaUnavailable,
-            "Kafka does not answer: check that it runs, and spec.kafka.bootstrapServers. Gateways that run go on".to_owned(),
+            "Kafka does not answer: check that it runs, spec.kafka.bootstrapServers, and that this listener of Kafka talks TLS \
+             and wants a login as spec.kafka says. Gateways that run go on"
+                .to_owned(),
         ),
         AdminError::Failed(said) => {
             (Reason::KafkaUnavailable, format!("Kafka fails to {attempt}: {said}. It is tried again"))

@@ -19,9 +19,7 @@ use crate::topics::KafkaSettings;
 pub fn connect(settings: &KafkaSettings) -> Result<Arc<dyn KafkaAdmin>, AdminError> {
     let client: KafkaResult<Client> = config::client(settings).create();
     match client {
-        Ok(client) => {
-            Ok(Arc::new(RdKafka { client: Some(Arc::new(client)), broker: AtomicI32::new(NO_BROKER) }))
-        }
+        Ok(client) => Ok(Arc::new(RdKafka { client: Some(Arc::new(client)), broker: AtomicI32::new(NO_BROKER) })),
         // Only certificates and keys are looked into at this point. The error holds the value: it is not for a log.
         Err(_) if settings.tls.is_some() => Err(AdminError::Tls),
         Err(KafkaError::ClientConfig(_, _, name, _)) => {

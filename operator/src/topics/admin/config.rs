@@ -69,7 +69,7 @@ mod tests {
     fn the_protocol_follows_from_tls_and_login() {
         let of = |tls: bool, sasl: bool| {
             let settings = KafkaSettings {
-                tls: tls.then(|| Tls { ca: None, identity: None }),
+                tls: tls.then_some(Tls { ca: None, identity: None }),
                 sasl: sasl.then(login),
                 ..plain()
             };

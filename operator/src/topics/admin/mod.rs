@@ -49,11 +49,8 @@ pub trait KafkaAdmin: Send + Sync {
     async fn topics(&self) -> Result<BTreeMap<String, Shape>, AdminError>;
 
     /// The named settings of topics. One that Kafka does not know is left out.
-    async fn settings(
-        &self,
-        topics: &BTreeSet<String>,
-        names: &BTreeSet<String>,
-    ) -> Result<Each<Settings>, AdminError>;
+    async fn settings(&self, topics: &BTreeSet<String>, names: &BTreeSet<String>)
+    -> Result<Each<Settings>, AdminError>;
 
     /// Makes topics of one partition.
     async fn create(

@@ -64,8 +64,8 @@ pub(super) fn describe<'a>(
         let resource = Resource::new(kind, name)?;
         names.iter().try_for_each(|name| resource.ask_for(name)).map(|()| resource)
     };
-    let resources = of.into_iter().map(resource).collect::<Result<_, _>>()?;
-    request(client, resources, sys::rd_kafka_DescribeConfigs, |event, count| {
+    let resources = of.into_iter().map(resource).collect::<Result<Vec<_>, _>>()?;
+    request(client, &resources, sys::rd_kafka_DescribeConfigs, |event, count| {
         // SAFETY: `event` is a live event, and `count` can be written. Of another type, it has no such result.
         unsafe {
             let result = sys::rd_kafka_event_DescribeConfigs_result(event);
@@ -86,8 +86,8 @@ pub(super) fn alter(
         let resource = Resource::new(Kind::Topic, topic)?;
         settings.iter().try_for_each(|(name, value)| resource.set(name, value)).map(|()| resource)
     };
-    let resources = changes.iter().map(resource).collect::<Result<_, _>>()?;
-    request(client, resources, sys::rd_kafka_IncrementalAlterConfigs, |event, count| {
+    let resources = changes.iter().map(resource).collect::<Result<Vec<_>, _>>()?;
+    request(client, &resources, sys::rd_kafka_IncrementalAlterConfigs, |event, count| {
         // SAFETY: as above.
         unsafe {
             let result = sys::rd_kafka_event_IncrementalAlterConfigs_result(event);
@@ -164,8 +164,7 @@ impl Resource {
     fn ask_for(&self, name: &str) -> Result<(), Failure> {
         let (name, value) = (CString::new(name)?, c"");
         // SAFETY: a live resource, and C strings that librdkafka copies. The value is not sent.
-        let code =
-            unsafe { sys::rd_kafka_ConfigResource_set_config(self.0.pointer(), name.as_ptr(), value.as_ptr()) };
+        let code = unsafe { sys::rd_kafka_ConfigResource_set_config(self.0.pointer(), name.as_ptr(), value.as_ptr()) };
         match code.into() {
             RDKafkaErrorCode::NoError => Ok(()),
             code => Err(Failure::Unsendable(code.to_string())),
@@ -200,12 +199,9 @@ type Call = unsafe extern "C" fn(
 /// many there are; null if it is an answer to something else.
 fn request(
     client: &Client,
-    resources: Vec<Resource>,
+    resources: &[Resource],
     call: Call,
-    resources_of: impl FnOnce(
-        *mut sys::rd_kafka_event_t,
-        *mut usize,
-    ) -> *const *const sys::rd_kafka_ConfigResource_t,
+    resources_of: impl FnOnce(*mut sys::rd_kafka_event_t, *mut usize) -> *const *const sys::rd_kafka_ConfigResource_t,
 ) -> Result<Vec<Answer>, Failure> {
     let options = options(client)?;
     // SAFETY: the client lives as long as it is borrowed.

@@ -1,6 +1,6 @@
 //! What is wished, and what was seen: where reconciles and tasks meet. Nothing here waits.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,13 @@ struct State {
 struct Kafka {
     clusters: BTreeMap<String, Cluster>,
     wake: Arc<Notify>,
+}
+
+/// A Kafka that has no task yet.
+pub(super) struct NewKafka {
+    pub(super) settings: Arc<KafkaSettings>,
+    /// Told of every new wish, and of every one that is forgotten.
+    pub(super) wake: Arc<Notify>,
 }
 
 struct Cluster {
@@ -80,13 +87,13 @@ pub(super) enum Next {
 }
 
 impl Board {
-    /// Sets a wish. Gives what was last seen, and what a task needs, if there is none for this Kafka yet.
+    /// Sets a wish. Gives what was last seen, and the Kafka, if it is new.
     pub(super) fn wish(
         &self,
         cluster: &str,
         settings: &KafkaSettings,
         wish: Wish,
-    ) -> (Option<Arc<Report>>, Option<(Arc<KafkaSettings>, Arc<Notify>)>) {
+    ) -> (Option<Arc<Report>>, Option<NewKafka>) {
         let state = &mut *self.0.lock();
         let before = state.of.get(cluster).filter(|before| ***before != *settings).cloned();
         let moved = before.and_then(|before| {
@@ -100,7 +107,7 @@ impl Board {
         state.of.insert(cluster.to_owned(), Arc::clone(&settings));
         let kafka = state.kafkas.entry(Arc::clone(&settings)).or_default();
         let report = kafka.wish(cluster, wish, moved);
-        let new = (!known).then(|| (settings, Arc::clone(&kafka.wake)));
+        let new = (!known).then(|| NewKafka { settings, wake: Arc::clone(&kafka.wake) });
         (report, new)
     }
 
@@ -156,6 +163,13 @@ impl Board {
     pub(super) fn saw(&self, settings: &KafkaSettings, cluster: &str, sight: Sight) {
         if let Some(cluster) = self.0.lock().cluster(settings, cluster) {
             cluster.sight = sight;
+        }
+    }
+
+    /// Forgets what was found of topics, until they are looked at again.
+    pub(super) fn unsee(&self, settings: &KafkaSettings, cluster: &str, topics: &BTreeSet<String>) {
+        if let Some(cluster) = self.0.lock().cluster(settings, cluster) {
+            cluster.sight.retain(|topic, _| !topics.contains(topic));
         }
     }
 

@@ -5,7 +5,6 @@
 //! Only the leader writes; the others look, and write as soon as they lead.
 
 mod board;
-mod changes;
 mod pace;
 mod round;
 mod task;
@@ -15,16 +14,15 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures_util::Stream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::board::Board;
-use self::changes::Changes;
 use self::task::Task;
 use super::admin::{AdminError, KafkaAdmin};
 use super::{KafkaSettings, Report, Topics, Wish};
 use crate::leader::Writing;
+use crate::wake::Wake;
 
 /// Makes a client of a Kafka. It may read files, and must not wait for the network.
 pub type Connect = Arc<dyn Fn(&KafkaSettings) -> Result<Arc<dyn KafkaAdmin>, AdminError> + Send + Sync>;
@@ -46,7 +44,7 @@ pub struct KafkaTopics {
 /// What all tasks have in common.
 struct Shared {
     board: Board,
-    changes: Changes,
+    wake: Wake,
     connect: Connect,
     writing: Arc<dyn Writing>,
     confirm: Arc<dyn Confirm>,
@@ -54,26 +52,12 @@ struct Shared {
 }
 
 impl KafkaTopics {
-    /// Nothing runs until something is wished. [`super::admin::connect`] is what connects to a real Kafka.
-    pub fn new(connect: Connect, writing: Arc<dyn Writing>, confirm: Arc<dyn Confirm>) -> Self {
-        let shared = Shared {
-            board: Board::default(),
-            changes: Changes::default(),
-            connect,
-            writing,
-            confirm,
-            stop: CancellationToken::new(),
-        };
+    /// Nothing runs until something is wished. [`super::admin::connect`] is what connects to a real Kafka. `wake` is told of
+    /// every `ImCluster` whose report is another than before.
+    pub fn new(connect: Connect, writing: Arc<dyn Writing>, confirm: Arc<dyn Confirm>, wake: Wake) -> Self {
+        let shared =
+            Shared { board: Board::default(), wake, connect, writing, confirm, stop: CancellationToken::new() };
         Self { shared: Arc::new(shared), tasks: TaskTracker::new() }
-    }
-
-    /// The UIDs of `ImCluster`s whose report is another than before. It never ends. One whose report changes again before it
-    /// was taken comes once, so that no more are kept than there are. For one taker: what one has taken, another misses.
-    pub fn changes(&self) -> impl Stream<Item = String> + Send + use<> {
-        futures_util::stream::unfold(Arc::clone(&self.shared), |shared| async move {
-            let cluster = shared.changes.next().await;
-            Some((cluster, shared))
-        })
     }
 
     /// Ends the tasks, and waits for what they are writing. What is wished from now on is not done.
@@ -88,8 +72,8 @@ impl KafkaTopics {
 impl Topics for KafkaTopics {
     fn wish(&self, cluster: &str, kafka: &KafkaSettings, wish: Wish) -> Option<Arc<Report>> {
         let (report, new) = self.shared.board.wish(cluster, kafka, wish);
-        if let Some((settings, wake)) = new {
-            self.tasks.spawn(Task::new(Arc::clone(&self.shared), settings, wake).run());
+        if let Some(kafka) = new {
+            self.tasks.spawn(Task::new(Arc::clone(&self.shared), kafka).run());
         }
         report
     }

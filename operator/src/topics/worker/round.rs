@@ -78,7 +78,8 @@ async fn look(admin: &dyn KafkaAdmin, wishes: &Wishes) -> Result<BTreeMap<String
         let some = some.iter().map(|&topic| topic.clone()).collect();
         settings.extend(answered(admin.settings(&some, &names)).await?);
     }
-    let sight = |wish: &Wish| wish.watch.iter().map(|topic| (topic.clone(), found(topic, &shapes, &settings))).collect();
+    let sight =
+        |wish: &Wish| wish.watch.iter().map(|topic| (topic.clone(), found(topic, &shapes, &settings))).collect();
     Ok(wishes.iter().map(|(cluster, wish)| (cluster.clone(), sight(wish))).collect())
 }
 
@@ -116,14 +117,14 @@ impl Writer<'_> {
     async fn carry_out(&mut self, plan: &Plan) -> Result<(), AdminError> {
         for topics in parts(&plan.create) {
             let call = self.admin.create(&topics, self.wish.replication, &self.wish.config);
-            let Some(each) = self.write(Act::Create, call).await? else { return Ok(()) };
+            let Some(each) = self.write(&topics, call).await? else { return Ok(()) };
             let existed = each.iter().filter(|(_, result)| **result == Ok(Created::Existed));
             self.outcome.existed.extend(existed.map(|(topic, _)| topic.clone()));
             self.done(Act::Create, each);
         }
         for topics in parts(&plan.repair.keys().cloned().collect()) {
             let changes = topics.iter().map(|topic| (topic.clone(), plan.repair[topic].clone())).collect();
-            let Some(each) = self.write(Act::Alter, self.admin.set(&changes)).await? else { return Ok(()) };
+            let Some(each) = self.write(&topics, self.admin.set(&changes)).await? else { return Ok(()) };
             self.done(Act::Alter, each);
         }
         for topics in parts(&plan.delete) {
@@ -131,7 +132,7 @@ impl Writer<'_> {
             if topics.is_empty() {
                 continue;
             }
-            let Some(each) = self.write(Act::Delete, self.admin.delete(&topics)).await? else { return Ok(()) };
+            let Some(each) = self.write(&topics, self.admin.delete(&topics)).await? else { return Ok(()) };
             self.done(Act::Delete, each);
         }
         Ok(())
@@ -140,27 +141,22 @@ impl Writer<'_> {
     /// Makes a write, if the wish still holds and this operator leads. `None`: it is not to be made.
     async fn write<T>(
         &mut self,
-        act: Act,
+        topics: &BTreeSet<String>,
         call: impl Future<Output = Result<Each<T>, AdminError>>,
     ) -> Result<Option<Each<T>>, AdminError> {
         let shared = &self.task.shared;
         if self.task.stopped() || !shared.board.holds(&self.task.settings, self.cluster, self.wish) {
             return Ok(None);
         }
-        match write(&*shared.writing, call).await {
-            Ok(each) => {
-                self.outcome.wrote = true;
-                each.map(Some)
-            }
-            Err(NotWritten::NotLeading) => {
-                self.outcome.not_leading = true;
-                Ok(None)
-            }
-            Err(NotWritten::TimedOut) => {
-                tracing::warn!(cluster = self.cluster, ?act, "no answer to a write: it may have landed");
-                Err(AdminError::Unavailable)
-            }
+        let written = write(&*shared.writing, call).await;
+        if let Err(NotWritten::NotLeading) = written {
+            self.outcome.not_leading = true;
+            return Ok(None);
         }
+        self.outcome.wrote = true;
+        // It may have landed, whatever the answer: what was seen before is not true any more.
+        shared.board.unsee(&self.task.settings, self.cluster, topics);
+        written.unwrap_or(Err(AdminError::Unavailable)).map(Some)
     }
 
     /// Of topics that are to be deleted, those that may be.

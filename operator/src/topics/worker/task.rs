@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::board::{Due, Ended, Next, Wishes};
+use super::board::{Due, Ended, NewKafka, Next, Wishes};
 use super::pace::{until_audit, until_retry};
 use super::{Shared, round};
 use crate::topics::KafkaSettings;
@@ -30,11 +30,11 @@ pub(super) struct Task {
 }
 
 impl Task {
-    pub(super) fn new(shared: Arc<Shared>, settings: Arc<KafkaSettings>, wake: Arc<Notify>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, kafka: NewKafka) -> Self {
         Self {
             shared,
-            settings,
-            wake,
+            settings: kafka.settings,
+            wake: kafka.wake,
             admin: None,
             audit: Instant::now() + until_audit(),
             auto_create: false,
@@ -134,7 +134,7 @@ impl Task {
             metrics::counter!("im_operator_kafka_errors_total", "reason" => trouble.reason.as_str()).increment(1);
         }
         if self.shared.board.end(&self.settings, cluster, ended) {
-            self.shared.changes.tell(cluster);
+            self.shared.wake.wake(cluster);
         }
     }
 }

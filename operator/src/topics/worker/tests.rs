@@ -1,12 +1,11 @@
 //! The worker on a Kafka in memory. Time is tokio's: a minute passes as soon as nobody has anything to do.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::{FutureExt, Stream, StreamExt};
+use futures_util::FutureExt;
 use imcluster_crds::conditions::Reason;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
@@ -16,8 +15,9 @@ use crate::leader::Writing;
 use crate::topics::admin::AdminError;
 use crate::topics::model::{ModelKafka, Mood, Topic};
 use crate::topics::{KafkaSettings, Report, Seen, Topics, Wish};
+use crate::wake::Wake;
 
-const PATIENCE: Duration = Duration::from_secs(3600);
+const PATIENCE: Duration = Duration::from_hours(1);
 
 /// A lease that a test holds or not.
 struct Lease(AtomicBool);
@@ -47,7 +47,7 @@ struct World {
     say: Arc<Say>,
     connected: Arc<AtomicUsize>,
     topics: KafkaTopics,
-    changes: Pin<Box<dyn Stream<Item = String> + Send>>,
+    changes: Wake,
 }
 
 impl World {
@@ -61,17 +61,18 @@ impl World {
             count.fetch_add(1, Ordering::Relaxed);
             Ok(Arc::clone(&to) as Arc<_>)
         };
-        let topics = KafkaTopics::new(Arc::new(connect), Arc::clone(&lease) as Arc<_>, Arc::clone(&say) as Arc<_>);
-        let changes = Box::pin(topics.changes());
+        let changes = Wake::default();
+        let (writing, confirm) = (Arc::clone(&lease) as Arc<_>, Arc::clone(&say) as Arc<_>);
+        let topics = KafkaTopics::new(Arc::new(connect), writing, confirm, changes.clone());
         Self { kafka, lease, say, connected, topics, changes }
     }
 
     /// The report about a wish, once there is one.
-    async fn report(&mut self, wish: &Wish) -> Arc<Report> {
+    async fn report(&self, wish: &Wish) -> Arc<Report> {
         self.report_that(wish, |_| true).await
     }
 
-    async fn report_that(&mut self, wish: &Wish, what: impl Fn(&Report) -> bool) -> Arc<Report> {
+    async fn report_that(&self, wish: &Wish, what: impl Fn(&Report) -> bool) -> Arc<Report> {
         loop {
             let report = self.topics.wish("chat", &kafka(), wish.clone());
             if let Some(report) = report.filter(|report| report.wish == *wish && what(report)) {
@@ -82,7 +83,7 @@ impl World {
     }
 
     /// Nothing is reported for so long, while whoever has something to do does it.
-    async fn nothing_changes_for(&mut self, long: Duration) {
+    async fn nothing_changes_for(&self, long: Duration) {
         assert_eq!(timeout(long, self.changes.next()).await.ok(), None);
     }
 
@@ -134,7 +135,7 @@ fn reasons(report: &Arc<Report>) -> Vec<Reason> {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_only_watched_is_looked_at_and_reported() {
-    let mut world = World::new();
+    let world = World::new();
     world.put("im.0", "600000");
     assert_eq!(world.topics.wish("chat", &kafka(), watching(0..2)), None);
     let report = world.report(&watching(0..2)).await;
@@ -146,7 +147,7 @@ async fn what_is_only_watched_is_looked_at_and_reported() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hundred_topics_are_made_in_one_call_and_seen_at_once() {
-    let mut world = World::new();
+    let world = World::new();
     let wish = creating(0..100);
     let report = world.report(&wish).await;
     assert!(report.topics.values().all(|&seen| seen == AS_WISHED));
@@ -157,7 +158,7 @@ async fn a_hundred_topics_are_made_in_one_call_and_seen_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_standby_looks_and_writes_only_once_it_leads() {
-    let mut world = World::new();
+    let world = World::new();
     world.put("im.1", "5");
     world.put("im.2", "600000");
     world.lease.0.store(false, Ordering::Relaxed);
@@ -166,7 +167,7 @@ async fn a_standby_looks_and_writes_only_once_it_leads() {
     let report = world.report(&wish).await;
     assert_eq!(report.topics["im.0"], Seen::Absent);
     assert_eq!(report.topics["im.1"], Seen::Present { as_wished: false });
-    world.nothing_changes_for(Duration::from_secs(60)).await;
+    world.nothing_changes_for(Duration::from_mins(1)).await;
     for write in ["create", "set", "delete"] {
         assert_eq!(world.kafka.count(write), 0, "{write}");
     }
@@ -181,7 +182,7 @@ async fn a_standby_looks_and_writes_only_once_it_leads() {
 
 #[tokio::test(start_paused = true)]
 async fn a_topic_is_deleted_only_when_the_last_word_is_yes_and_then_reported_absent() {
-    let mut world = World::new();
+    let world = World::new();
     for id in 0..3 {
         world.put(&format!("im.{id}"), "600000");
     }
@@ -199,7 +200,7 @@ async fn a_topic_is_deleted_only_when_the_last_word_is_yes_and_then_reported_abs
 
 #[tokio::test(start_paused = true)]
 async fn a_drift_is_repaired_by_the_audit_within_ten_minutes_more_or_less() {
-    let mut world = World::new();
+    let world = World::new();
     let wish = creating([0]);
     world.report(&wish).await;
     world.kafka.model.lock().topics.get_mut("im.0").unwrap().config.insert("foreign".to_owned(), "1".to_owned());
@@ -214,7 +215,7 @@ async fn a_drift_is_repaired_by_the_audit_within_ten_minutes_more_or_less() {
 
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_vanished_under_a_serving_id_is_made_again() {
-    let mut world = World::new();
+    let world = World::new();
     let wish = creating([0, 1]);
     world.report(&wish).await;
     world.kafka.model.lock().topics.remove("im.1");
@@ -224,13 +225,13 @@ async fn a_topic_that_vanished_under_a_serving_id_is_made_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_kafka_that_is_down_is_asked_ever_more_seldom_and_is_found_when_it_is_back() {
-    let mut world = World::new();
+    let world = World::new();
     world.mood(Mood::Refusing(AdminError::Unavailable));
     let wish = creating([0]);
     let report = world.report(&wish).await;
     assert_eq!(reasons(&report), [Reason::KafkaUnavailable]);
     assert_eq!(report.topics, BTreeMap::new());
-    world.nothing_changes_for(Duration::from_secs(600)).await;
+    world.nothing_changes_for(Duration::from_mins(10)).await;
     let asked: Vec<Instant> = world.kafka.calls.lock().iter().map(|(_, at)| *at).collect();
     let waits: Vec<Duration> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(waits[0] >= Duration::from_millis(1600) && waits[0] <= Duration::from_secs(3), "{waits:?}");
@@ -244,7 +245,7 @@ async fn a_kafka_that_is_down_is_asked_ever_more_seldom_and_is_found_when_it_is_
 
 #[tokio::test(start_paused = true)]
 async fn while_kafka_is_down_a_new_wish_hears_of_it_at_once_and_kafka_is_not_asked() {
-    let mut world = World::new();
+    let world = World::new();
     let wish = creating([0]);
     world.report(&wish).await;
     world.mood(Mood::Refusing(AdminError::Unavailable));
@@ -260,7 +261,7 @@ async fn while_kafka_is_down_a_new_wish_hears_of_it_at_once_and_kafka_is_not_ask
 
 #[tokio::test(start_paused = true)]
 async fn a_kafka_that_says_nothing_does_not_answer_within_seconds() {
-    let mut world = World::new();
+    let world = World::new();
     world.mood(Mood::Silent);
     let began = Instant::now();
     let report = world.report(&creating([0])).await;
@@ -269,15 +270,31 @@ async fn a_kafka_that_says_nothing_does_not_answer_within_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_write_without_an_answer_has_done_is_unknown_until_the_next_look() {
+    let world = World::new();
+    for id in 2..4 {
+        world.put(&format!("im.{id}"), "600000");
+    }
+    world.mood(Mood::Deaf);
+    let wish = creating(0..2);
+    let report = world.report(&Wish { watch: names(0..3), ..wish.clone() }).await;
+    assert_eq!(report.topics, BTreeMap::from([("im.2".to_owned(), AS_WISHED)]));
+    assert_eq!(reasons(&report), [Reason::KafkaUnavailable]);
+    let report = world.report_that(&wish, |report| report.troubles.is_empty()).await;
+    assert_eq!(report.topics["im.0"], AS_WISHED);
+    assert_eq!(world.kafka.count("create"), 1, "they were there already");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_login_that_kafka_refuses_is_denied() {
-    let mut world = World::new();
+    let world = World::new();
     world.mood(Mood::Refusing(AdminError::Login));
     assert_eq!(reasons(&world.report(&creating([0])).await), [Reason::KafkaDenied]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_topic_that_is_refused_holds_up_no_other_and_is_tried_again() {
-    let mut world = World::new();
+    let world = World::new();
     world.kafka.model.lock().closed = names([1]);
     let wish = creating(0..3);
     let report = world.report(&wish).await;
@@ -293,14 +310,14 @@ async fn one_topic_that_is_refused_holds_up_no_other_and_is_tried_again() {
 
 #[tokio::test(start_paused = true)]
 async fn more_copies_than_brokers_are_rejected() {
-    let mut world = World::new();
+    let world = World::new();
     world.kafka.model.lock().brokers = 1;
     assert_eq!(reasons(&world.report(&creating([0])).await), [Reason::TopicRejected]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_kafka_has_but_does_not_show_is_denied() {
-    let mut world = World::new();
+    let world = World::new();
     world.put("im.0", "600000");
     world.kafka.model.lock().hidden = names([0]);
     let report = world.report(&creating([0])).await;
@@ -309,22 +326,22 @@ async fn a_topic_that_kafka_has_but_does_not_show_is_denied() {
 
 #[tokio::test(start_paused = true)]
 async fn a_report_is_told_when_it_is_another_and_only_then() {
-    let mut world = World::new();
+    let world = World::new();
     let wish = creating([0]);
     world.report(&wish).await;
     while world.changes.next().now_or_never().is_some() {}
     world.topics.wish("chat", &kafka(), wish.clone());
-    world.nothing_changes_for(Duration::from_secs(3000)).await;
+    world.nothing_changes_for(Duration::from_mins(50)).await;
     assert!(world.kafka.count("topics") >= 4, "it was looked at");
     world.kafka.model.lock().topics.get_mut("im.0").unwrap().partitions = 2;
-    assert_eq!(timeout(PATIENCE, world.changes.next()).await, Ok(Some("chat".to_owned())));
+    assert_eq!(timeout(PATIENCE, world.changes.next()).await, Ok("chat".to_owned()));
     let report = world.topics.wish("chat", &kafka(), wish).unwrap();
     assert_eq!(reasons(&report), [Reason::NotSupported]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_wish_that_was_replaced_is_not_carried_out_any_more() {
-    let mut world = World::new();
+    let world = World::new();
     world.mood(Mood::Slow(Duration::from_secs(1)));
     world.topics.wish("chat", &kafka(), creating([0]));
     while world.kafka.count("topics") == 0 {
@@ -337,7 +354,7 @@ async fn a_wish_that_was_replaced_is_not_carried_out_any_more() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_reaches_a_kafka_in_the_same_way_shares_a_client() {
-    let mut world = World::new();
+    let world = World::new();
     world.topics.wish("other", &kafka(), watching([7]));
     world.report(&watching([0])).await;
     while world.topics.wish("other", &kafka(), watching([7])).is_none() {
@@ -354,7 +371,7 @@ async fn whoever_reaches_a_kafka_in_the_same_way_shares_a_client() {
 
 #[tokio::test(start_paused = true)]
 async fn the_task_of_a_kafka_that_nobody_wishes_anything_of_ends_and_begins_anew() {
-    let mut world = World::new();
+    let world = World::new();
     world.report(&watching([0])).await;
     assert_eq!(world.topics.tasks.len(), 1);
     world.topics.forget("chat");
@@ -372,7 +389,7 @@ async fn the_task_of_a_kafka_that_nobody_wishes_anything_of_ends_and_begins_anew
 
 #[tokio::test(start_paused = true)]
 async fn another_login_keeps_what_was_seen_and_another_kafka_does_not() {
-    let mut world = World::new();
+    let world = World::new();
     let wish = creating([0]);
     let report = world.report(&wish).await;
     let tls = Some(crate::topics::Tls { ca: None, identity: None });
@@ -384,7 +401,7 @@ async fn another_login_keeps_what_was_seen_and_another_kafka_does_not() {
 
 #[tokio::test(start_paused = true)]
 async fn closing_waits_for_the_write_that_is_under_way() {
-    let mut world = World::new();
+    let world = World::new();
     world.report(&watching([0])).await;
     world.mood(Mood::Slow(Duration::from_secs(1)));
     world.topics.wish("chat", &kafka(), creating(0..200));

@@ -17,7 +17,7 @@ cargo_test := cargo test --workspace --locked
 # By their names: ignored tests that measure, and faults that take minutes.
 measurements := messages_per_second
 long_faults := long::
-on_kubernetes := on_a_cluster::
+on_this_machine := gateway:: machine:: played:: world::
 shell_scripts := .ci/run $(wildcard scripts/*)
 
 .PHONY: help
@@ -58,7 +58,7 @@ test-e2e: rust-e2e browser-e2e ## The built server under real clients and a real
 .PHONY: test-stack
 test-stack: need-stack rust-build ## The contracts on real Redis, PostgreSQL and Kafka, and the quick faults
 	$(im_stack) run --redis --redis-cluster --kafka --postgres -- \
-	  $(cargo_test) --lib --bins --test it -- --ignored $(addprefix --skip ,$(measurements) $(on_kubernetes))
+	  $(cargo_test) --lib --bins --test it -- --ignored --skip $(measurements)
 	$(cargo_test) --test stack -- --ignored --test-threads 2 --skip $(long_faults)
 
 .PHONY: test-stack-full
@@ -67,8 +67,9 @@ test-stack-full: test-stack ## And the long table of faults
 
 # With KUBECONFIG set to a cluster of your own, what needs the machine's own is left out.
 .PHONY: test-cluster
-test-cluster: need-cluster rust-build ## What needs a real Kubernetes; brings one up for that, unless KUBECONFIG names yours
-	$(im_cluster) run -- $(cargo_test) --test cluster -- --ignored --skip life:: $(if $(KUBECONFIG),--skip machine::)
+test-cluster: need-cluster need-stack rust-build ## What needs a real Kubernetes; brings one up for that, unless KUBECONFIG names yours
+	$(im_cluster) run -- $(cargo_test) --test cluster -- --ignored \
+	  --skip life:: $(if $(KUBECONFIG),$(addprefix --skip ,$(on_this_machine)))
 	$(if $(KUBECONFIG),,$(cargo_test) --test cluster -- --ignored life::)
 
 .PHONY: need

@@ -7,10 +7,12 @@
 pub mod attend;
 pub mod client;
 pub mod cluster;
+pub mod gateway;
 pub mod history;
 pub mod http;
 pub mod load;
 pub mod meddler;
+pub mod operator;
 pub mod proxy;
 pub mod server;
 pub mod socket;

@@ -19,21 +19,6 @@ pub(crate) fn schema() -> &'static Value {
     &SCHEMA
 }
 
-/// A resource with nothing in it that may be left out.
-pub(crate) fn smallest() -> Value {
-    json!({
-        "apiVersion": "imcluster.dev/v1alpha1",
-        "kind": "ImCluster",
-        "metadata": { "name": "chat", "namespace": "im" },
-        "spec": {
-            "kafka": { "bootstrapServers": "kafka:9092", "topics": {} },
-            "redis": { "urlSecretRef": { "name": "redis" } },
-            "database": { "urlSecretRef": { "name": "database" } },
-            "auth": { "jwt": { "keysSecretRef": { "name": "keys" }, "signingKey": "2026-11" } },
-        },
-    })
-}
-
 /// A resource with something in every field but `auth.jwksUrl`.
 pub(crate) fn full() -> Value {
     json!({
@@ -157,21 +142,6 @@ fn every_setting() -> Value {
         "otlpEndpoint": "http://collector:4318",
         "traceRatio": 0.5,
     })
-}
-
-/// `target` changed by `patch`, as a merge patch does it (RFC 7386): null removes.
-pub(crate) fn merged(target: &Value, patch: &Value) -> Value {
-    let Value::Object(changes) = patch else { return patch.clone() };
-    let mut fields = target.as_object().cloned().unwrap_or_default();
-    for (name, change) in changes {
-        if change.is_null() {
-            fields.remove(name);
-        } else {
-            let value = merged(fields.get(name).unwrap_or(&Value::Null), change);
-            fields.insert(name.clone(), value);
-        }
-    }
-    fields.into()
 }
 
 /// The resource with the defaults of the definition.

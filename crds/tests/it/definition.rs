@@ -5,7 +5,8 @@ use imcluster_crds::{ImCluster, manifest};
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-use crate::admission::{broken_bounds, broken_rules, defaulted, full, merged, nodes, schema, smallest};
+use crate::admission::{broken_bounds, broken_rules, defaulted, full, nodes, schema};
+use crate::cases::{merged, smallest};
 
 /// Types of Kubernetes' own, which are as it wrote them.
 fn ours(place: &str) -> bool {

@@ -4,8 +4,8 @@
 
 mod admission;
 mod bounds;
+mod cases;
 mod definition;
-mod on_a_cluster;
 mod published;
 mod reference;
 mod resolved;

@@ -7,7 +7,8 @@ use imcluster_crds::conditions::{ConditionType, Reason};
 use kube::CustomResourceExt;
 use serde_json::{Map, Value};
 
-use crate::admission::{rules_of, schema, smallest};
+use crate::admission::{rules_of, schema};
+use crate::cases::smallest;
 
 const HEAD: &str = "\
 # ImCluster

@@ -3,7 +3,7 @@
 use imcluster_crds::{ImCluster, Resources, ServerId, Topics};
 use serde_json::{Value, json};
 
-use crate::admission::{merged, smallest};
+use crate::cases::{merged, smallest};
 
 fn resource(patch: &Value) -> ImCluster {
     serde_json::from_value(merged(&smallest(), patch)).unwrap()

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use imcluster_crds::{ImCluster, Settings, settings};
 use serde_json::json;
 
-use crate::admission::{full, merged, smallest};
+use crate::admission::full;
+use crate::cases::{merged, smallest};
 
 /// A row of docs/configuration.md.
 struct Documented {

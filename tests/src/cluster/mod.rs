@@ -6,19 +6,24 @@
 //! interfaces, routes and iptables rules away. One network link leads to the machine, see [`network`].
 
 mod cgroups;
+mod client;
 mod components;
 mod image;
 mod keeper;
 mod kubectl;
 mod kubernetes;
+mod namespace;
 pub mod network;
 mod pki;
 mod played;
 mod programs;
 mod sysctls;
 
+pub use client::client;
+pub(crate) use client::config;
 pub use image::Image;
 pub use keeper::keep;
 pub use kubectl::Kubectl;
 pub use kubernetes::{Found, Kubernetes};
-pub use played::played_nodes;
+pub use namespace::Namespace;
+pub use played::{onto_played_nodes, played_nodes};

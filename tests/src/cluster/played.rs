@@ -2,6 +2,14 @@
 
 use serde_json::{Value, json};
 
+/// What the spec of a pod says that is to be on a played node.
+pub fn onto_played_nodes() -> Value {
+    json!({
+        "nodeSelector": { "imcluster.dev/played": "true" },
+        "tolerations": [{ "key": "imcluster.dev/played", "operator": "Exists" }],
+    })
+}
+
 /// The manifests of that many nodes, `played-0` and so on.
 ///
 /// The pods of node n have addresses in 10.245.n.0/24. Whoever listens on 0.0.0.0 of the machine answers for all of them, and

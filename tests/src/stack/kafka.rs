@@ -1,5 +1,6 @@
 //! Kafka: one node, broker and controller at once.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
@@ -10,8 +11,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use futures_util::FutureExt;
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::metadata::MetadataTopic;
 use rustix::process::Signal;
 
 use super::daemon::{Daemon, Recipe, find, run};
@@ -158,14 +160,33 @@ impl Kafka {
 
     /// Removes a topic with all that is in it.
     pub async fn delete_topic(&self, name: &str) -> Result<()> {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", self.brokers());
-        let admin: AdminClient<DefaultClientContext> = config.create().context("no client of Kafka")?;
-        let options = AdminOptions::new().operation_timeout(Some(ANSWER)).request_timeout(Some(ANSWER));
-        for result in admin.delete_topics(&[name], &options).await? {
+        for result in self.admin()?.delete_topics(&[name], &patient()).await? {
             result.map_err(|(topic, error)| anyhow!("{topic} cannot be removed: {error}"))?;
         }
         Ok(())
+    }
+
+    /// Makes a topic of one partition, with nothing set.
+    pub async fn create_topic(&self, name: &str) -> Result<()> {
+        let topic = NewTopic::new(name, 1, TopicReplication::Fixed(1));
+        for result in self.admin()?.create_topics(&[topic], &patient()).await? {
+            result.map_err(|(topic, error)| anyhow!("{topic} cannot be made: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// The topics whose names begin so.
+    pub async fn topics(&self, prefix: &str) -> Result<BTreeSet<String>> {
+        let admin = self.admin()?;
+        let metadata = tokio::task::spawn_blocking(move || admin.inner().fetch_metadata(None, ANSWER)).await??;
+        let names = metadata.topics().iter().map(MetadataTopic::name);
+        Ok(names.filter(|name| name.starts_with(prefix)).map(str::to_owned).collect())
+    }
+
+    fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.brokers());
+        config.create().context("no client of Kafka")
     }
 
     /// Throws everything away that it holds, topics included; it must not run.
@@ -175,6 +196,10 @@ impl Kafka {
         std::fs::remove_dir_all(&data).with_context(|| format!("{} cannot be removed", data.display()))?;
         self.format().await
     }
+}
+
+fn patient() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(ANSWER)).request_timeout(Some(ANSWER))
 }
 
 impl Programs {

@@ -4,10 +4,10 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
+use imcluster_tests::cluster::Namespace;
 use imcluster_tests::cluster::network::MACHINE;
 
 use crate::eventually::eventually;
-use crate::namespace::Namespace;
 use crate::played::played_pods_in;
 use crate::pods::greeters_in;
 

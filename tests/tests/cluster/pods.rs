@@ -1,10 +1,9 @@
 //! The real node.
 
-use imcluster_tests::cluster::Kubectl;
+use imcluster_tests::cluster::{Kubectl, Namespace};
 use serde_json::{Value, json};
 
 use crate::eventually::eventually;
-use crate::namespace::Namespace;
 
 /// Longest wait for pods.
 const PATIENCE: &str = "--timeout=60s";

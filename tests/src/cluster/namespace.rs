@@ -1,17 +1,19 @@
 //! A namespace of a test's own, under the restricted Pod Security Standard.
 
 use anyhow::Result;
-use imcluster_tests::cluster::Kubectl;
 use serde_json::{Value, json};
 
+use super::kubectl::Kubectl;
+
 /// Gone, with everything in it, when dropped.
-pub(crate) struct Namespace {
+pub struct Namespace {
     kubectl: Kubectl,
     name: String,
 }
 
 impl Namespace {
-    pub(crate) fn new(test: &str) -> Self {
+    /// A fresh one, whose name begins with `test`.
+    pub fn new(test: &str) -> Self {
         let kubectl = Kubectl::from_environment().unwrap();
         let name = format!("{test}-{:08x}", rand::random::<u32>());
         let labels = json!({ "pod-security.kubernetes.io/enforce": "restricted" });
@@ -22,20 +24,28 @@ impl Namespace {
         Self { kubectl, name }
     }
 
-    pub(crate) fn run(&self, arguments: &[&str]) -> String {
+    /// Runs kubectl in it and returns what it says.
+    pub fn run(&self, arguments: &[&str]) -> String {
         self.try_run(arguments).unwrap()
     }
 
-    pub(crate) fn try_run(&self, arguments: &[&str]) -> Result<String> {
+    /// The same where it may fail.
+    pub fn try_run(&self, arguments: &[&str]) -> Result<String> {
         self.kubectl.run(&[&["--namespace", &self.name], arguments].concat())
     }
 
-    pub(crate) fn get(&self, arguments: &[&str]) -> Value {
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Gets objects as JSON.
+    pub fn get(&self, arguments: &[&str]) -> Value {
         self.kubectl.get(&[arguments, &["--namespace", &self.name]].concat()).unwrap()
     }
 
     /// Applies objects that name no namespace; the API server must have nothing against them.
-    pub(crate) fn apply(&self, objects: &[Value]) {
+    pub fn apply(&self, objects: &[Value]) {
         for object in objects {
             let warned = self.try_apply(object).unwrap();
             assert!(!warned.contains("Warning"), "{warned}");
@@ -43,7 +53,7 @@ impl Namespace {
     }
 
     /// Applies one, and returns what the API server remarks.
-    pub(crate) fn try_apply(&self, object: &Value) -> Result<String> {
+    pub fn try_apply(&self, object: &Value) -> Result<String> {
         let mut object = object.clone();
         object["metadata"]["namespace"] = self.name.as_str().into();
         self.kubectl.apply(&object)

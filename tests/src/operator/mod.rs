@@ -1,0 +1,12 @@
+//! What surrounds an operator in tests: a cluster with played nodes, gateways in the pods there, a real Kafka that both
+//! reach, and a namespace for each test.
+
+mod log;
+mod tenant;
+mod world;
+mod writes;
+
+pub use log::Log;
+pub use tenant::Tenant;
+pub use world::World;
+pub use writes::{Write, Writes};

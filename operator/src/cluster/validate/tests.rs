@@ -1,0 +1,474 @@
+//! Each refusal, and that nothing else is refused.
+
+#![allow(clippy::needless_pass_by_value, reason = "what is written where it is used needs no reference")]
+
+use imcluster_crds::conditions::Reason;
+use imcluster_crds::settings::{OPERATORS_OWN, SECRETS};
+use imcluster_crds::{ImCluster, Settings};
+use kube::CustomResourceExt;
+use serde_json::{Value, json};
+
+use super::samples::{CERTIFICATE, HIDDEN, cluster, merged, secrets, secrets_with};
+use super::*;
+
+fn refusal(patch: &Value) -> Refusal {
+    match validate(&cluster(patch), &secrets()) {
+        Err(refusal) => refusal,
+        Ok(_) => panic!("{patch} is accepted"),
+    }
+}
+
+fn pods(spec: Value) -> Value {
+    json!({ "spec": { "gateways": { "podTemplate": { "spec": spec } } } })
+}
+
+fn gateway(container: Value) -> Value {
+    pods(json!({ "containers": [merged(&json!({ "name": "im-server" }), &container)] }))
+}
+
+fn kafka(kafka: Value) -> Value {
+    json!({ "spec": { "kafka": kafka } })
+}
+
+fn references(patch: &Value, secrets: &Secrets) -> References {
+    validate(&cluster(patch), secrets).expect("a valid resource").references
+}
+
+fn unresolved(patch: &Value, secrets: &Secrets) -> Refusal {
+    match references(patch, secrets) {
+        References::Unresolved(refusal) => {
+            assert!(!refusal.to_string().contains(HIDDEN), "{refusal}");
+            refusal
+        }
+        References::Resolved(_) => panic!("{patch} resolves"),
+    }
+}
+
+fn resolved(patch: &Value) -> Resolved {
+    match references(patch, &secrets()) {
+        References::Resolved(resolved) => resolved,
+        References::Unresolved(refusal) => panic!("{patch}: {refusal}"),
+    }
+}
+
+/// A write that each rule of the definition refuses, by the beginning of the rule's message.
+fn broken() -> Vec<(&'static str, Value)> {
+    let gateways = |gateways: Value| json!({ "spec": { "gateways": gateways } });
+    let metadata = |metadata: Value| gateways(json!({ "podTemplate": { "metadata": metadata } }));
+    let topics = |config: Value| kafka(json!({ "topics": { "config": config } }));
+    let resources = |name: &str, more: &str, less: &str| {
+        gateways(json!({ "resources": { "requests": { name: more }, "limits": { name: less } } }))
+    };
+    let config = |config: Value| json!({ "spec": { "config": config } });
+    let extra = |name: &str| json!({ "spec": { "extraConfig": { name: "a" } } });
+    vec![
+        ("metadata.name must be at most 40", json!({ "metadata": { "name": "2chat" } })),
+        ("exactly one of jwt and jwksUrl", json!({ "spec": { "auth": { "jwksUrl": "https://id.example/keys" } } })),
+        ("tlsSecretName needs host", json!({ "spec": { "ingress": { "tlsSecretName": "a" } } })),
+        ("each entry of metricsFrom", json!({ "spec": { "networkPolicy": { "metricsFrom": [{}] } } })),
+        ("drain.connectionsPerSecond times", gateways(json!({ "maxConnections": 60_001 }))),
+        ("requests.cpu must not be above", resources("cpu", "2", "1500m")),
+        ("requests.memory must not be above", resources("memory", "1Gi", "1G")),
+        ("the operator sets app.kubernetes.io/name", metadata(json!({ "labels": { "imcluster.dev/a": "a" } }))),
+        ("the operator sets all of imcluster.dev/", metadata(json!({ "annotations": { "imcluster.dev/a": "a" } }))),
+        ("loadBalancerClass is for type", gateways(json!({ "service": { "loadBalancerClass": "a" } }))),
+        ("externalTrafficPolicy is for", gateways(json!({ "service": { "externalTrafficPolicy": "Local" } }))),
+        ("config[min.insync.replicas] must be", topics(json!({ "min.insync.replicas": "4" }))),
+        ("names of topic settings", topics(json!({ "segment_ms": "1" }))),
+        ("cleanup.policy must be delete", topics(json!({ "cleanup.policy": "compact" }))),
+        ("retention.ms must be", topics(json!({ "retention.ms": "59999" }))),
+        ("frameBytes must be at least", config(json!({ "contentBytes": 130_049 }))),
+        ("tcpProxyProtocol needs trustedProxies", config(json!({ "tcpProxyProtocol": true }))),
+        ("names of settings are lower-case", extra("someSetting")),
+        ("extraConfig has a setting that follows", extra(OPERATORS_OWN[0])),
+        ("extraConfig has a secret", extra(SECRETS[0])),
+        ("extraConfig has a setting that config has", extra(Settings::names().first().expect("there are settings"))),
+    ]
+}
+
+#[test]
+fn every_rule_of_the_definition_is_checked_again() {
+    for (rule, patch) in broken() {
+        let Refusal::BrokenRule { field, message } = refusal(&patch) else { panic!("{rule}") };
+        assert!(message.starts_with(rule), "{field}: {message}");
+        assert!(field.starts_with("spec") || field == "metadata.name", "{field}");
+        assert_eq!(Refusal::BrokenRule { field, message }.reason(), Reason::InvalidSpec);
+    }
+}
+
+#[test]
+fn every_rule_that_asks_nothing_of_what_was_before_is_among_those_that_are_tried() {
+    fn rules(node: &Value, found: &mut Vec<String>) {
+        match node {
+            Value::Object(fields) => {
+                for rule in fields.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten() {
+                    if !rule["rule"].as_str().expect("a rule").contains("oldSelf") {
+                        found.push(rule["message"].as_str().expect("a message").to_owned());
+                    }
+                }
+                fields.values().for_each(|value| rules(value, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| rules(item, found)),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    rules(&serde_json::to_value(ImCluster::crd()).expect("JSON"), &mut found);
+    let tried = broken();
+    assert_eq!(found.len(), tried.len());
+    for message in found {
+        assert!(tried.iter().any(|(rule, _)| message.starts_with(rule)), "{message}");
+    }
+}
+
+#[test]
+fn bounds_of_the_definition_are_checked_again_before_its_rules() {
+    for (field, patch) in [
+        ("spec.gateways.replicas", json!({ "spec": { "gateways": { "replicas": 501 } } })),
+        (
+            "spec.gateways.drain.deadlineSeconds",
+            json!({ "spec": { "gateways": { "drain": { "deadlineSeconds": 3_601 } } } }),
+        ),
+        ("spec.image", json!({ "spec": { "image": "an image" } })),
+        ("spec.kafka.bootstrapServers", kafka(json!({ "bootstrapServers": "kafka" }))),
+        (
+            "spec.gateways.resources.requests.cpu",
+            json!({ "spec": { "gateways": { "resources": { "requests": { "cpu": "-1" } } } } }),
+        ),
+        ("spec.config.trustedProxies.0", json!({ "spec": { "config": { "trustedProxies": ["everyone"] } } })),
+        ("spec.extraConfig.a", json!({ "spec": { "extraConfig": { "a": "a".repeat(4_097) } } })),
+        ("spec.redis.urlSecretRef.name", json!({ "spec": { "redis": { "urlSecretRef": { "name": "Redis" } } } })),
+    ] {
+        let Refusal::OutOfBounds { field: at, problem } = refusal(&patch) else { panic!("{patch}") };
+        assert_eq!(at, field, "{problem}");
+    }
+}
+
+#[test]
+fn a_prefix_that_is_in_use_stays() {
+    let used = json!({ "status": { "topicPrefix": "im.chat." } });
+    assert!(validate(&cluster(&used), &secrets()).is_ok());
+    let patch = merged(&used, &kafka(json!({ "topics": { "prefix": "other." } })));
+    let refusal = refusal(&patch);
+    assert!(matches!(refusal, Refusal::PrefixChanged { .. }), "{refusal}");
+    assert!(refusal.to_string().contains("im.chat.") && refusal.to_string().contains("other."), "{refusal}");
+}
+
+#[test]
+fn a_field_that_no_pod_has_is_named() {
+    let place = "spec.gateways.podTemplate.spec";
+    for (patch, field) in [
+        (pods(json!({ "tolerationz": [] })), format!("{place}.tolerationz")),
+        (pods(json!({ "affinity": { "nodeAffinty": {} } })), format!("{place}.affinity.nodeAffinty")),
+        (gateway(json!({ "env": [{ "name": "A", "valu": "1" }] })), format!("{place}.containers[0].env[0].valu")),
+        (
+            pods(json!({ "volumes": [{ "name": "a", "configMap": { "nme": "a" } }] })),
+            format!("{place}.volumes[0].configMap.nme"),
+        ),
+    ] {
+        assert_eq!(refusal(&patch), Refusal::UnknownField { field });
+    }
+}
+
+#[test]
+fn a_value_of_another_type_is_named_with_what_is_expected() {
+    for (patch, field, word) in [
+        (pods(json!({ "priorityClassName": 1 })), "podTemplate.spec.priorityClassName", "string"),
+        (gateway(json!({ "env": { "A": "1" } })), "podTemplate.spec.containers[0].env", "sequence"),
+        (pods(json!({ "containers": ["a"] })), "podTemplate.spec.containers[0]", "Container"),
+        (pods(json!({ "tolerations": [{ "tolerationSeconds": "1" }] })), "tolerations[0].tolerationSeconds", "i64"),
+    ] {
+        let Refusal::WrongType { field: at, problem } = refusal(&patch) else { panic!("{patch}") };
+        assert!(at.ends_with(field) && problem.contains(word), "{at}: {problem}");
+    }
+}
+
+#[test]
+fn what_a_pod_must_have_may_come_from_either_side_but_from_one() {
+    let constraint = |key: &str| pods(json!({ "topologySpreadConstraints": [{ "topologyKey": key, "maxSkew": 2 }] }));
+    assert!(validate(&cluster(&constraint("kubernetes.io/hostname")), &secrets()).is_ok());
+    for (patch, end) in [
+        (constraint("rack"), "topologySpreadConstraints[2].whenUnsatisfiable"),
+        (pods(json!({ "containers": [{ "image": "a" }] })), "containers[1].name"),
+        (gateway(json!({ "volumeMounts": [{ "mountPath": "/a" }] })), "volumeMounts[3].name"),
+    ] {
+        let Refusal::FieldMissing { field } = refusal(&patch) else { panic!("{patch}") };
+        assert!(field.ends_with(end), "{field}");
+    }
+}
+
+#[test]
+fn what_the_operator_relies_on_cannot_be_changed() {
+    let sidecar = |port: u16| pods(json!({ "containers": [{ "name": "a", "ports": [{ "containerPort": port }] }] }));
+    let env = |name: &str| gateway(json!({ "env": [{ "name": name, "value": "1" }] }));
+    let mount = |path: &str| gateway(json!({ "volumeMounts": [{ "mountPath": path, "name": "a" }] }));
+    let mut patches = vec![
+        pods(json!({ "restartPolicy": "Never" })),
+        pods(json!({ "terminationGracePeriodSeconds": 5 })),
+        pods(json!({ "hostname": "a" })),
+        pods(json!({ "subdomain": "a" })),
+        pods(json!({ "setHostnameAsFQDN": true })),
+        pods(json!({ "nodeName": "a" })),
+        pods(json!({ "activeDeadlineSeconds": 5 })),
+        pods(json!({ "ephemeralContainers": [] })),
+        pods(json!({ "initContainers": [{ "name": "im-server" }] })),
+        pods(json!({ "volumes": [{ "name": "im-server-secrets", "emptyDir": {} }] })),
+        sidecar(8080),
+        sidecar(8090),
+        sidecar(9090),
+        gateway(json!({ "image": "a" })),
+        gateway(json!({ "command": ["a"] })),
+        gateway(json!({ "args": ["a"] })),
+        gateway(json!({ "ports": [] })),
+        gateway(json!({ "resources": {} })),
+        gateway(json!({ "readinessProbe": { "httpGet": { "port": 1 } } })),
+        gateway(json!({ "livenessProbe": { "exec": { "command": ["true"] } } })),
+        env("IM_SERVER_ID"),
+        env("IM_MANAGEMENT_LISTEN"),
+        env("IM_DATABASE_URL_FILE"),
+        mount("/etc/im-server"),
+        mount("/etc/im-server/secrets/"),
+    ];
+    patches.extend(["containers", "volumes"].map(|list| pods(json!({ list: null }))));
+    let parts = ["env", "volumeMounts", "livenessProbe", "readinessProbe", "startupProbe"];
+    patches.extend(parts.map(|part| pods(json!({ "containers": [{ "name": "im-server", part: null }] }))));
+    for patch in patches {
+        // Not by a merge patch, for which null means something else.
+        let mut cluster = cluster(&json!({}));
+        let spec = patch["spec"]["gateways"]["podTemplate"]["spec"].as_object().expect("a spec");
+        cluster.spec.gateways.pod_template.spec = spec.clone();
+        let refusal = validate(&cluster, &secrets()).expect_err("it is protected");
+        assert!(matches!(refusal, Refusal::Protected { .. }), "{patch}: {refusal}");
+    }
+}
+
+#[test]
+fn what_is_not_the_operator_s_may_be_changed() {
+    for patch in [
+        pods(
+            json!({ "affinity": { "podAntiAffinity": {} }, "nodeSelector": { "a": "b" }, "priorityClassName": "high" }),
+        ),
+        pods(json!({ "containers": [{ "name": "a", "image": "a", "resources": { "limits": { "cpu": 1 } } }] })),
+        pods(json!({ "initContainers": [{ "name": "a", "image": "a" }], "serviceAccountName": "mine" })),
+        pods(json!({ "volumes": [{ "name": "ca", "configMap": { "name": "ca" } }] })),
+        gateway(json!({ "readinessProbe": { "timeoutSeconds": 5 }, "lifecycle": {} })),
+        gateway(
+            json!({ "env": [{ "name": "IM_SERVICE_TOKEN", "valueFrom": { "secretKeyRef": { "name": "a", "key": "b" } } }] }),
+        ),
+        gateway(json!({ "volumeMounts": [{ "mountPath": "/etc/im-server-ca", "name": "ca" }] })),
+    ] {
+        assert!(validate(&cluster(&patch), &secrets()).is_ok(), "{patch}: {}", refusal(&patch));
+    }
+}
+
+#[test]
+fn instructions_for_patch_tools_are_refused_wherever_they_stand() {
+    for patch in [
+        pods(json!({ "$patch": "replace" })),
+        gateway(json!({ "$patch": "delete" })),
+        pods(json!({ "$setElementOrder/containers": [] })),
+        gateway(json!({ "env": [{ "name": "A", "$patch": "delete" }] })),
+    ] {
+        let refusal = refusal(&patch);
+        assert!(matches!(refusal, Refusal::Directive { .. }), "{patch}: {refusal}");
+    }
+}
+
+#[test]
+fn labels_and_annotations_are_those_that_kubernetes_takes() {
+    let metadata = |metadata: Value| json!({ "spec": { "gateways": { "podTemplate": { "metadata": metadata } } } });
+    for patch in [
+        metadata(json!({ "labels": { "a b": "c" } })),
+        metadata(json!({ "labels": { "a": "b c" } })),
+        metadata(json!({ "labels": { "A.example/a": "b" } })),
+        metadata(json!({ "annotations": { "a/b/c": "d" } })),
+        json!({ "spec": { "gateways": { "service": { "annotations": { "-a": "b" } } } } }),
+        json!({ "spec": { "ingress": { "annotations": { "": "b" } } } }),
+    ] {
+        let refusal = refusal(&patch);
+        assert!(matches!(refusal, Refusal::NoLabel { .. }), "{patch}: {refusal}");
+    }
+    let fine = metadata(json!({ "labels": { "example.com/a_b.c": "", "a": "1" }, "annotations": { "a": "any text" } }));
+    assert!(validate(&cluster(&fine), &secrets()).is_ok());
+}
+
+#[test]
+fn what_would_not_fit_into_an_annotation_is_refused() {
+    let env = |chars: usize| gateway(json!({ "env": [{ "name": "A", "value": "a".repeat(chars) }] }));
+    let restarted =
+        |chars: usize| json!({ "metadata": { "annotations": { "imcluster.dev/restartedAt": "a".repeat(chars) } } });
+    for (fits, does_not) in [(env(130_000), env(131_072)), (restarted(256), restarted(257))] {
+        assert!(validate(&cluster(&fits), &secrets()).is_ok());
+        let refusal = refusal(&does_not);
+        assert!(matches!(refusal, Refusal::TooLarge { .. }), "{refusal}");
+    }
+}
+
+#[test]
+fn a_message_fits_into_a_condition_whatever_the_resource_says() {
+    let long = "a".repeat(100_000);
+    for patch in [
+        json!({ "spec": { "extraConfig": { "a": long } } }),
+        json!({ "spec": { "gateways": { "podTemplate": { "metadata": { "labels": { "a": long } } } } } }),
+        json!({ "spec": { "gateways": { "podTemplate": { "metadata": { "labels": { long.as_str(): "b" } } } } } }),
+        pods(json!({ long.as_str(): 1 })),
+        pods(json!({ format!("${long}"): 1 })),
+        pods(json!({ "hostNetwork": long })),
+        gateway(json!({ "env": [{ "name": "A", long.as_str(): 1 }] })),
+    ] {
+        let message = refusal(&patch).to_string();
+        assert!(message.len() < 1_000, "{} bytes", message.len());
+    }
+}
+
+/// A resource that refers to everything.
+fn everything() -> Value {
+    kafka(json!({
+        "tls": { "caSecretRef": { "name": "ca" }, "certificateSecretRef": { "name": "strimzi" } },
+        "sasl": { "secretRef": { "name": "login" } },
+    }))
+}
+
+#[test]
+fn what_a_resource_refers_to_is_named() {
+    let names: Vec<_> = referenced(&cluster(&everything())).into_iter().collect();
+    assert_eq!(names, ["ca", "database", "keys", "login", "redis", "strimzi"]);
+    let jwks = json!({ "spec": { "auth": { "jwt": null, "jwksUrl": "https://id.example/keys" } } });
+    assert_eq!(referenced(&cluster(&jwks)).into_iter().collect::<Vec<_>>(), ["database", "redis"]);
+}
+
+#[test]
+fn a_secret_that_is_not_there_is_named_with_the_field() {
+    for (name, field) in [
+        ("redis", "spec.redis.urlSecretRef"),
+        ("database", "spec.database.urlSecretRef"),
+        ("keys", "spec.auth.jwt.keysSecretRef"),
+        ("ca", "spec.kafka.tls.caSecretRef"),
+        ("strimzi", "spec.kafka.tls.certificateSecretRef"),
+        ("login", "spec.kafka.sasl.secretRef"),
+    ] {
+        let mut secrets = secrets();
+        secrets.insert(name.to_owned(), None);
+        let refusal = unresolved(&everything(), &secrets);
+        assert_eq!(refusal, Refusal::SecretNotFound { field, name: name.to_owned() });
+        assert_eq!(refusal.reason(), Reason::ReferenceNotFound);
+    }
+}
+
+#[test]
+fn a_key_that_is_not_in_its_secret_is_named() {
+    for (name, key) in [
+        ("redis", "url"),
+        ("database", "url"),
+        ("keys", "2026-11"),
+        ("ca", "ca.crt"),
+        ("strimzi", "user.key"),
+        ("login", "password"),
+    ] {
+        let refusal = unresolved(&everything(), &secrets_with(name, key, None));
+        assert_eq!(refusal.reason(), Reason::ReferenceNotFound);
+        let Refusal::KeyNotFound { name: of, key: missing, .. } = refusal else { panic!("{refusal}") };
+        assert!(of == name && missing.contains(key), "{of}: {missing}");
+    }
+}
+
+#[test]
+fn content_that_cannot_be_used_is_refused_without_being_repeated() {
+    let half = &CERTIFICATE[..CERTIFICATE.len() / 2];
+    let empty = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (name, key, value) in [
+        ("redis", "url", "h1dden"),
+        ("redis", "url", "http://:h1dden@redis"),
+        ("redis", "url", "redis://"),
+        ("redis", "url", ""),
+        ("redis", "url", "\n"),
+        ("database", "url", "mysql://im:h1dden@db/im"),
+        ("database", "url", "sqlite:///im.db"),
+        ("database", "url", "postgres://im:h1dden@/im"),
+        ("keys", "2026-11", "h1dden"),
+        ("keys", "2026-10", "thirty-one characters and an end\n".get(1..).expect("text")),
+        ("ca", "ca.crt", "h1dden"),
+        ("ca", "ca.crt", half),
+        ("ca", "ca.crt", empty),
+        ("strimzi", "user.crt", "h1dden"),
+        ("strimzi", "user.key", CERTIFICATE),
+        ("login", "username", "h1dden\n"),
+        ("login", "password", ""),
+    ] {
+        let refusal = unresolved(&everything(), &secrets_with(name, key, Some(value.as_bytes())));
+        assert_eq!(refusal.reason(), Reason::InvalidReference, "{refusal}");
+        let Refusal::Unusable { name: of, key: bad, .. } = refusal else { panic!("{refusal}") };
+        assert_eq!((of.as_str(), bad.as_str()), (name, key));
+    }
+    let binary = secrets_with("login", "password", Some(&[0xff, 0xfe]));
+    assert_eq!(unresolved(&everything(), &binary).reason(), Reason::InvalidReference);
+}
+
+#[test]
+fn every_form_of_a_url_that_im_server_takes_is_taken() {
+    for url in [
+        "redis://cache",
+        "rediss://user:pa55@cache:6380/2",
+        "redis+sentinel://s1,s2:26380,s3/chat/2?sentinel_password=a",
+        "rediss+sentinel://s1/chat",
+        "redis+cluster://h1,h2:7001",
+        "rediss+cluster://h1",
+        "redis://[::1]:6379\n",
+    ] {
+        let references = references(&json!({}), &secrets_with("redis", "url", Some(url.as_bytes())));
+        assert!(matches!(references, References::Resolved(_)), "{url}");
+    }
+}
+
+#[test]
+fn kafka_is_reached_with_what_the_secrets_say() {
+    let Resolved { kafka, layout, .. } = resolved(&everything());
+    assert_eq!(kafka.brokers, ["kafka.im.svc:9092"]);
+    let tls = kafka.tls.expect("TLS");
+    assert!(tls.ca.is_some_and(|ca| ca.contains("BEGIN CERTIFICATE")));
+    assert!(tls.identity.is_some_and(|(chain, key)| chain.contains("CERTIFICATE") && key.contains("PRIVATE KEY")));
+    let sasl = kafka.sasl.expect("a login");
+    assert_eq!((sasl.user.as_str(), sasl.password.as_str()), ("h1dden-user", "h1dden-password"));
+    assert_eq!(layout, Layout { certificate: Some(("user.crt", "user.key")), user_has_key: true });
+}
+
+#[test]
+fn a_secret_of_strimzi_or_of_cert_manager_will_do() {
+    let sasl = kafka(json!({ "sasl": { "secretRef": { "name": "strimzi" } } }));
+    let Resolved { kafka: settings, layout, .. } = resolved(&sasl);
+    assert_eq!(settings.sasl.map(|sasl| sasl.user).as_deref(), Some("strimzi"));
+    assert!(!layout.user_has_key);
+    let tls = kafka(json!({ "tls": { "certificateSecretRef": { "name": "cert-manager" } } }));
+    assert_eq!(resolved(&tls).layout.certificate, Some(("tls.crt", "tls.key")));
+}
+
+#[test]
+fn the_hash_follows_the_keys_that_are_referred_to_and_nothing_else() {
+    let of = |secrets: &Secrets| match references(&everything(), secrets) {
+        References::Resolved(resolved) => resolved.content.fingerprint("salt"),
+        References::Unresolved(refusal) => panic!("{refusal}"),
+    };
+    let before = of(&secrets());
+    for (name, key, value) in [
+        ("redis", "url", "redis://other"),
+        ("database", "url", "postgres://other/im"),
+        ("ca", "ca.crt", &format!("{CERTIFICATE}{CERTIFICATE}")),
+        ("strimzi", "user.crt", &format!("{CERTIFICATE}{CERTIFICATE}")),
+        ("login", "username", "other"),
+        ("login", "password", "other"),
+    ] {
+        assert_ne!(of(&secrets_with(name, key, Some(value.as_bytes()))), before, "{name}/{key}");
+    }
+    for (name, key) in [("redis", "other"), ("keys", "2026-12"), ("keys", "2026-11"), ("strimzi", "ca.crt")] {
+        let value = "another key of thirty-two characters";
+        assert_eq!(of(&secrets_with(name, key, Some(value.as_bytes()))), before, "{name}/{key}");
+    }
+    assert_ne!(resolved(&everything()).content.fingerprint("another salt"), before);
+}
+
+#[test]
+fn nothing_prints_what_stands_in_a_secret() {
+    let valid = validate(&cluster(&everything()), &secrets()).expect("a valid resource");
+    let printed = format!("{valid:?}");
+    assert!(printed.contains("database") && !printed.contains(HIDDEN) && !printed.contains("BEGIN"), "{printed}");
+}

@@ -171,13 +171,24 @@ async fn a_standby_looks_and_writes_only_once_it_leads() {
     for write in ["create", "set", "delete"] {
         assert_eq!(world.kafka.count(write), 0, "{write}");
     }
-    assert_eq!(world.say.1.load(Ordering::Relaxed), 0);
     world.lease.0.store(true, Ordering::Relaxed);
     let leads = Instant::now();
     world.report_that(&wish, |report| report.topics["im.0"] == AS_WISHED).await;
     assert!(leads.elapsed() <= Duration::from_secs(2), "{:?}", leads.elapsed());
     assert_eq!(world.retention("im.1"), "600000");
     assert!(!world.has("im.2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_asks_nobody_whether_a_topic_may_go() {
+    let world = World::new();
+    world.put("im.0", "600000");
+    world.lease.0.store(false, Ordering::Relaxed);
+    *world.say.0.lock() = names([0]);
+    let report = world.report(&deleting([0])).await;
+    assert!(matches!(report.topics["im.0"], Seen::Present { .. }));
+    assert_eq!(world.say.1.load(Ordering::Relaxed), 0);
+    assert!(world.has("im.0"));
 }
 
 #[tokio::test(start_paused = true)]

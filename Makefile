@@ -17,6 +17,10 @@ cargo_test := cargo test --workspace --locked
 # By their names: ignored tests that measure, and faults that take minutes.
 measurements := messages_per_second
 long_faults := long::
+# Another cluster than the machine's own, if there is one to use.
+own_cluster := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imcluster/cluster
+elsewhere := $(filter-out $(own_cluster)/kubeconfig,$(KUBECONFIG))
+# What needs the machine's own.
 on_this_machine := gateway:: machine:: played:: world::
 shell_scripts := .ci/run $(wildcard scripts/*)
 
@@ -65,12 +69,12 @@ test-stack: need-stack rust-build ## The contracts on real Redis, PostgreSQL and
 test-stack-full: test-stack ## And the long table of faults
 	$(cargo_test) --test stack -- --ignored --nocapture --test-threads 1 $(long_faults)
 
-# With KUBECONFIG set to a cluster of your own, what needs the machine's own is left out.
+# How a cluster comes and goes is tried where none is up.
 .PHONY: test-cluster
 test-cluster: need-cluster need-stack rust-build ## What needs a real Kubernetes; brings one up for that, unless KUBECONFIG names yours
 	$(im_cluster) run -- $(cargo_test) --test cluster -- --ignored \
-	  --skip life:: $(if $(KUBECONFIG),$(addprefix --skip ,$(on_this_machine)))
-	$(if $(KUBECONFIG),,$(cargo_test) --test cluster -- --ignored life::)
+	  --skip life:: $(if $(elsewhere),$(addprefix --skip ,$(on_this_machine)))
+	$(if $(elsewhere)$(wildcard $(own_cluster)),@echo 'left out: life::',$(cargo_test) --test cluster -- --ignored life::)
 
 .PHONY: need
 need: need-stack # first, so that everything missing is said at once

@@ -47,13 +47,22 @@ cluster-down: ## Takes it down, with everything that it had
 	@cargo build --workspace --locked --bin im-cluster
 	@$(im_cluster) down
 
+.PHONY: images
+images: ## Images of the gateways and the operator; IM_IMAGES=registry.example.com/chat names them
+	scripts/images
+
 # ---- tests
 
 .PHONY: test
-test: need test-unit test-e2e test-stack ## Everything that continuous integration checks
+test: need test-unit test-manifests test-e2e test-stack ## Everything that continuous integration checks
 
 .PHONY: test-unit
 test-unit: fmt-check lint deny web-check web-test rust-test ## Formatting, lints, and the tests that start no server
+
+# The renderers are found in PATH; scripts/lib.sh says where those are that scripts/need has built.
+.PHONY: test-manifests
+test-manifests: need-manifests rust-build ## Charts and kustomizations, rendered and checked
+	. scripts/lib.sh; PATH=$$helm/bin:$$kustomize/bin:$$PATH $(cargo_test) --test manifests -- --include-ignored
 
 .PHONY: test-e2e
 test-e2e: rust-e2e browser-e2e ## The built server under real clients and a real browser
@@ -78,7 +87,11 @@ test-cluster: need-cluster need-stack rust-build ## What needs a real Kubernetes
 
 .PHONY: need
 need: need-stack # first, so that everything missing is said at once
-	@scripts/need cargo cc node chromium shellcheck cargo-deny
+	@scripts/need cargo cc node chromium shellcheck cargo-deny helm kustomize
+
+.PHONY: need-manifests
+need-manifests:
+	@scripts/need cargo cc make perl helm kustomize
 
 .PHONY: need-stack
 need-stack:

@@ -19,3 +19,9 @@ kubernetes_version=1.34.4
 kubernetes=$cache/kubernetes-$kubernetes_version
 kwok_version=0.8.0
 kwok=$cache/kwok-$kwok_version
+
+# The releases that tests/tests/manifests renders with.
+helm_version=3.22.0
+helm=$cache/helm-$helm_version
+kustomize_version=5.7.1
+kustomize=$cache/kustomize-$kustomize_version

@@ -6,6 +6,7 @@ mod admission;
 mod bounds;
 mod cases;
 mod definition;
+mod examples;
 mod published;
 mod reference;
 mod resolved;

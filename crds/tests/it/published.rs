@@ -26,3 +26,17 @@ fn the_committed_definition_is_that_of_the_types() {
 fn the_page_about_the_resource_is_that_of_the_definition() {
     published("docs/api.md", &crate::reference::page());
 }
+
+/// The definition as the template of a chart. Helm leaves it where it is when the chart is removed, and every `ImCluster` with it.
+fn of_the_chart() -> String {
+    let definition = imcluster_crds::manifest();
+    assert!(!definition.contains("{{"), "Helm would take it for a directive");
+    let (metadata, kept) = ("\nmetadata:\n", "\nmetadata:\n  annotations:\n    helm.sh/resource-policy: keep\n");
+    assert_eq!(definition.matches(metadata).count(), 1);
+    definition.replace(metadata, kept)
+}
+
+#[test]
+fn the_chart_with_the_definition_is_that_of_the_types() {
+    published("manifests/charts/imcluster-crds/templates/imclusters.yaml", &of_the_chart());
+}

@@ -84,6 +84,18 @@ pub struct Report {
     pub auto_create: bool,
 }
 
+impl Report {
+    /// What of it holds while another wish takes the place of its own: nothing of a topic that was to be made or deleted and is
+    /// not any more, or the other way round, before it is looked at again.
+    #[must_use]
+    pub fn under(mut self, wish: &Wish) -> Self {
+        let use_of = |wish: &Wish, name: &String| (wish.create.contains(name), wish.delete.contains(name));
+        let Self { wish: own, topics, .. } = &mut self;
+        topics.retain(|name, _| use_of(own, name) == use_of(wish, name));
+        self
+    }
+}
+
 /// What there is of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {

@@ -223,6 +223,7 @@ impl Kafka {
             if *known.wish == wish {
                 return known.report.clone();
             }
+            known.report = known.report.take().map(|report| Arc::new(Report::clone(&report).under(&wish)));
             known.wish = Arc::new(wish);
             known.due = Due::Now;
             known.failures = 0;

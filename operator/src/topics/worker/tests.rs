@@ -210,6 +210,18 @@ async fn a_topic_is_deleted_only_when_the_last_word_is_yes_and_then_reported_abs
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_seen_of_a_topic_does_not_hold_for_a_wish_that_does_something_else_with_it() {
+    let world = World::new();
+    *world.say.0.lock() = names(0..1);
+    let delete = Wish { watch: names(0..2), ..deleting(0..1) };
+    assert_eq!(world.report(&delete).await.topics["im.0"], Seen::Absent);
+    for wish in [creating(0..2), delete] {
+        let report = world.topics.wish("chat", &kafka(), wish).expect("it was looked at");
+        assert!(!report.topics.contains_key("im.0"), "it may have been made, or deleted");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drift_is_repaired_by_the_audit_within_ten_minutes_more_or_less() {
     let world = World::new();
     let wish = creating([0]);

@@ -24,7 +24,7 @@ pub(super) fn next(look: &Look<'_>, id: ServerId) -> Option<ServerStatus> {
 fn wanted(look: &Look<'_>, id: ServerId, recorded: Option<&ServerStatus>) -> ServerStatus {
     let mut known = recorded.and_then(|entry| entry.topic.as_ref());
     if let Some(entry) = recorded.filter(|entry| gate::topic_may_go(look, entry)) {
-        if look.topic(id) != Some(Seen::Absent) {
+        if !look.topic_was_deleted(id) {
             return entry.clone();
         }
         known = None;
@@ -67,12 +67,12 @@ fn retired(look: &Look<'_>, recorded: &ServerStatus) -> Option<ServerStatus> {
     if look.policy != TopicPolicy::Delete || topic.origin == TopicOrigin::Adopted {
         return None;
     }
-    // A topic that was about to be made may appear late: the wait is for that as well.
-    let is_over = recorded.phase == ServerPhase::Retired && look.topic_is_idle(id);
-    if is_over && look.topic(id) == Some(Seen::Absent) {
+    if recorded.phase == ServerPhase::Retired && look.topic_was_deleted(id) {
         return None;
     }
-    Some(ServerStatus { id, phase: ServerPhase::Retired, pod_uid: None, drain_start_time: None, topic: Some(topic) })
+    // One that was about to be made may be there by now: what is intended counts as made.
+    let topic = Some(TopicStatus { origin: TopicOrigin::Created, ..topic });
+    Some(ServerStatus { id, phase: ServerPhase::Retired, pod_uid: None, drain_start_time: None, topic })
 }
 
 /// Whose a topic is, by what is known and what is there.

@@ -101,6 +101,13 @@ impl<'a> Look<'a> {
         (!doubted.contains(&name)).then_some(seen)
     }
 
+    /// A topic was to be deleted, and is not there: whatever was asked of it before is over.
+    pub(super) fn topic_was_deleted(&self, id: ServerId) -> bool {
+        let name = self.topic_name(id);
+        self.topics
+            .is_some_and(|report| report.wish.delete.contains(&name) && report.topics.get(&name) == Some(&Seen::Absent))
+    }
+
     /// Until when the topic of an id stays; `None` while a pod may be there.
     pub(super) fn topic_stays_until(&self, id: ServerId) -> Option<Timestamp> {
         self.gone_since.get(&id).filter(|_| self.absent(id)).map(|since| after(*since, TOPIC_STAYS))

@@ -26,6 +26,8 @@ mod look;
 mod step;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod rules;
 #[cfg(test)]
 mod scene;

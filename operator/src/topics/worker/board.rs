@@ -195,6 +195,8 @@ impl Board {
             troubles: problems.troubles(),
             auto_create: ended.auto_create,
         };
+        // Another wish may have taken its place meanwhile, and this one may return.
+        let report = report.under(&cluster.wish);
         let changed = cluster.report.as_deref() != Some(&report);
         if changed {
             cluster.report = Some(Arc::new(report));
@@ -223,7 +225,7 @@ impl Kafka {
             if *known.wish == wish {
                 return known.report.clone();
             }
-            known.report = known.report.take().map(|report| Arc::new(Report::clone(&report).under(&wish)));
+            known.report = known.report.take().map(|report| under(&report, &wish));
             known.wish = Arc::new(wish);
             known.due = Due::Now;
             known.failures = 0;
@@ -231,9 +233,14 @@ impl Kafka {
             return known.report.clone();
         }
         let (sight, report) = moved.map(|moved| (moved.sight, moved.report)).unwrap_or_default();
+        let report = report.map(|report| under(&report, &wish));
         let new = Cluster { wish: Arc::new(wish), sight, report: report.clone(), due: Due::Now, failures: 0 };
         self.clusters.insert(cluster.to_owned(), new);
         self.wake.notify_one();
         report
     }
+}
+
+fn under(report: &Report, wish: &Wish) -> Arc<Report> {
+    Arc::new(report.clone().under(wish))
 }

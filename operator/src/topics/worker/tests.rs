@@ -222,6 +222,21 @@ async fn what_was_seen_of_a_topic_does_not_hold_for_a_wish_that_does_something_e
 }
 
 #[tokio::test(start_paused = true)]
+async fn nor_does_what_is_seen_for_a_wish_that_was_replaced_meanwhile_when_it_returns() {
+    let world = World::new();
+    world.mood(Mood::Slow(Duration::from_secs(1)));
+    let delete = Wish { watch: names(0..2), ..deleting(0..1) };
+    world.topics.wish("chat", &kafka(), delete.clone());
+    while world.kafka.count("topics") == 0 {
+        tokio::time::advance(Duration::from_millis(10)).await;
+    }
+    assert_eq!(world.topics.wish("chat", &kafka(), creating(0..2)), None);
+    timeout(PATIENCE, world.changes.next()).await.expect("the round for the first wish ends");
+    let report = world.topics.wish("chat", &kafka(), delete).expect("it was looked at");
+    assert_eq!(report.topics, BTreeMap::new(), "neither is used as it was: the other wish makes both");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drift_is_repaired_by_the_audit_within_ten_minutes_more_or_less() {
     let world = World::new();
     let wish = creating([0]);

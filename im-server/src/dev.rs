@@ -20,6 +20,7 @@ use crate::chat::{Chat, Registrar, Secret, Settings};
 use crate::config::{LogSettings, PushSettings};
 use crate::gateway::{Admission, Bounds, Order};
 use crate::identity::LEASE_TTL;
+use crate::keyring::Keyring;
 use crate::server::{Assembly, Server, serve_management};
 use crate::store::sqlite::SqliteStore;
 
@@ -110,7 +111,7 @@ pub async fn start(
         address: String::new(),
         lease: LEASE_TTL,
         settings,
-        signing_secret: signing_secret(data)?,
+        keyring: Keyring::fixed(signing_secret(data)?),
         service_token: secret(&options.service_token),
         admission: Admission { limits: Arc::new(address_limits), ..Admission::default() },
         bounds: Bounds::DEFAULT,
@@ -209,7 +210,7 @@ async fn make_demo(chat: &Chat) -> anyhow::Result<()> {
     let alice = UserId::parse("alice")?;
     let bob = UserId::parse("bob")?;
     for (user, name) in [(&alice, "Alice"), (&bob, "Bob")] {
-        match chat.register(Registrar::Public, user.clone(), user.to_string(), name).await {
+        match chat.register(Registrar::Public, user.clone(), Some(user.to_string()), name).await {
             Ok(_) => {}
             // An earlier start made it, and perhaps was interrupted: what is there stays as it is.
             Err(error) if error.code == ErrorCode::AlreadyExists => return Ok(()),

@@ -9,6 +9,7 @@ pub mod dev;
 pub mod gateway;
 pub mod hub;
 pub mod identity;
+pub mod keyring;
 pub mod push_command;
 pub mod serve;
 pub mod server;

@@ -14,6 +14,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::api::Management;
 use crate::config::{DatabaseUrl, MigrateSettings, ServeSettings};
 use crate::identity::LEASE_TTL;
+use crate::keyring::Keyring;
 use crate::server::{Assembly, Server, serve_management};
 use crate::startup::{self, Hope as _, WrongSettings};
 use crate::store::Store;
@@ -36,6 +37,8 @@ pub async fn start(settings: &ServeSettings, metrics: PrometheusHandle) -> anyho
     let address = serve_management(management.clone(), settings.listen.management_listen).await?;
     tracing::info!(%server, %address, "the management port is open");
 
+    let source = settings.tokens.source().map_err(|wrong| WrongSettings(wrong.join("\n")))?;
+    let keyring = Keyring::open(source, &management).await?;
     let (store, committers): (Arc<dyn Store>, usize) = match &settings.database.database_url {
         DatabaseUrl::Sqlite(path) => (Arc::new(open_sqlite(path).await?), 1),
         DatabaseUrl::Postgres(url) => {
@@ -69,7 +72,7 @@ pub async fn start(settings: &ServeSettings, metrics: PrometheusHandle) -> anyho
         address: address.to_string(),
         lease: LEASE_TTL,
         settings: settings.chat(),
-        signing_secret: settings.secrets.jwt_secret.clone(),
+        keyring,
         service_token: settings.secrets.service_token.clone(),
         admission: settings.admission(),
         bounds: settings.limits.bounds(),

@@ -15,12 +15,13 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
 use crate::api::{self, ApiState, DrainRequest, Managed, Management, Phase, Status};
-use crate::chat::{Chat, Parts, Passwords, Secret, Settings, Tokens};
+use crate::chat::{Chat, Parts, Passwords, Secret, Settings};
 use crate::delivery::push::{Push, PushConfig};
 use crate::delivery::{self, Ended, Relay, RelayConfig, RelayParts};
 use crate::gateway::{self, Admission, Bounds, Drain, Gateway, Order, TrustedProxies};
 use crate::hub::Hub;
 use crate::identity::{self, Death, Identity};
+use crate::keyring::Keyring;
 use crate::startup;
 use crate::store::Store;
 
@@ -44,8 +45,8 @@ pub struct Assembly {
     pub lease: Duration,
     /// The rules' settings.
     pub settings: Settings,
-    /// Signs tokens.
-    pub signing_secret: Secret,
+    /// The keys of access tokens.
+    pub keyring: Keyring,
     /// A backend with this token speaks for users.
     pub service_token: Option<Secret>,
     /// Who is let in.
@@ -87,7 +88,7 @@ pub struct Server {
 impl Server {
     /// Starts everything but the listeners: takes the epochs → positions the consumers → enters the table.
     pub async fn start(assembly: Assembly) -> anyhow::Result<Self> {
-        let Assembly { store, committers, registry, positions, bus, servers, settings, signing_secret, .. } = assembly;
+        let Assembly { store, committers, registry, positions, bus, servers, settings, keyring, .. } = assembly;
         let first = *servers.first().context("a server needs at least one server id")?;
         let (phase, _) = watch::channel(Phase::Starting);
         let mut tasks = JoinSet::new();
@@ -157,7 +158,7 @@ impl Server {
             publish: Arc::new(publisher),
             settings,
             committers,
-            tokens: Tokens::new(signing_secret),
+            tokens: keyring.start(&mut tasks),
             passwords: Passwords::new(),
         });
         background.start(&mut tasks);

@@ -23,8 +23,8 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 #[derive(Deserialize, ToSchema)]
 struct NewAccount {
     user: UserId,
-    /// At least 8 characters (a setting), at most 128.
-    password: String,
+    /// At least 8 characters (a setting), at most 128. Left out where an identity provider signs people in.
+    password: Option<String>,
     /// Shown name: 1 to 100 characters.
     name: String,
 }
@@ -37,8 +37,8 @@ struct CreatedAccount {
 
 /// Make an account
 ///
-/// `forbidden` when registration is closed, unless a backend asks; `already_exists` when the id is taken, in whatever
-/// case.
+/// `forbidden` when registration is closed or an identity provider signs people in, unless a backend asks;
+/// `already_exists` when the id is taken, in whatever case.
 #[utoipa::path(
     post, path = "/v1/accounts", tag = "Accounts", request_body = NewAccount, security((), ("service_token" = [])),
     responses((status = 201, description = "Made", body = CreatedAccount))

@@ -8,20 +8,25 @@ use im_protocol::{ErrorCode, UserId, WireError};
 
 use super::ApiState;
 use super::problem::Problem;
-use crate::chat::{Caller, Identity, Right};
+use crate::chat::{Caller, Grant, Identity, Right};
 use crate::store::SessionId;
 
 /// Someone with a good access token.
 pub(super) struct SignedIn {
     pub(super) user: UserId,
-    pub(super) session: SessionId,
+    /// What the token rests on here; an identity provider's rests on nothing here.
+    pub(super) session: Option<SessionId>,
 }
 
 impl FromRequestParts<ApiState> for SignedIn {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        let Identity { user, session, .. } = state.chat.authenticate(bearer_token(&parts.headers)?).await?;
+        let Identity { user, grant, .. } = state.chat.authenticate(bearer_token(&parts.headers)?).await?;
+        let session = match grant {
+            Grant::Session(id) => Some(id),
+            Grant::Provider { .. } => None,
+        };
         Ok(Self { user, session })
     }
 }
@@ -42,9 +47,9 @@ impl Authorized {
             (Self::Service, None) => {
                 Err(WireError::invalid_field("sender", "is missing: a service token speaks for someone"))
             }
-            (Self::Person(SignedIn { user, session }), None) => Ok(Caller { user, right: Right::Session(session) }),
-            (Self::Person(SignedIn { user, session }), Some(sender)) if sender == user => {
-                Ok(Caller { user, right: Right::Session(session) })
+            (Self::Person(SignedIn { user, .. }), None) => Ok(Caller { user, right: Right::Person }),
+            (Self::Person(SignedIn { user, .. }), Some(sender)) if sender == user => {
+                Ok(Caller { user, right: Right::Person })
             }
             (Self::Person(_), Some(_)) => {
                 Err(WireError::new(ErrorCode::Forbidden, "only a service token speaks for another user"))
@@ -109,7 +114,7 @@ mod tests {
     #[test]
     fn nobody_speaks_for_another_but_a_backend() {
         let user = |name| UserId::parse(name).unwrap();
-        let alice = || Authorized::Person(SignedIn { user: user("alice"), session: SessionId("s".into()) });
+        let alice = || Authorized::Person(SignedIn { user: user("alice"), session: None });
         assert_eq!(alice().speaking_for(None).unwrap().user, user("alice"));
         assert_eq!(alice().speaking_for(Some(user("alice"))).unwrap().user, user("alice"));
         assert_eq!(alice().speaking_for(Some(user("bob"))).unwrap_err().code, ErrorCode::Forbidden);

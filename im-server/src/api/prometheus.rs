@@ -218,6 +218,22 @@ pub const METRICS: &[Metric] = &[
     metric("im_push_jobs_total", Counter, Unit::Count, &["result"], "Attempts at push jobs by what became of them"),
     metric("im_push_skipped_total", Counter, Unit::Count, &["reason"], "People who were not pushed, and why"),
     metric("im_push_seconds", Histogram, Unit::Seconds, &[], "Time of an attempt"),
+    metric(
+        "im_tokens_refused_total",
+        Counter,
+        Unit::Count,
+        &["reason"],
+        "Access tokens that were not good, and why: expired, early, invalid, unknown_key, claim, audience, issuer, subject, \
+         provider_away",
+    ),
+    metric(
+        "im_token_keys_stale",
+        Gauge,
+        Unit::Count,
+        &[],
+        "1 while the folder of keys or the identity provider gives none that can be used, and the last good ones count; alert \
+         on it",
+    ),
     metric("im_http_requests_total", Counter, Unit::Count, &["method", "path", "status"], "HTTP calls"),
     metric("im_http_request_seconds", Histogram, Unit::Seconds, &["method", "path"], "Time of an HTTP call"),
 ];

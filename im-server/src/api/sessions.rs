@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use im_protocol::{DeviceId, Terminal, TimeMs, UserId};
+use im_protocol::{DeviceId, ErrorCode, Terminal, TimeMs, UserId, WireError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -116,7 +116,7 @@ struct SessionView {
 async fn list(State(state): State<ApiState>, me: SignedIn) -> Answer<Json<Page<SessionView>>> {
     let sessions = state.chat.sessions(&me.user).await?;
     let view = |session: Session| SessionView {
-        current: session.id == me.session,
+        current: Some(&session.id) == me.session.as_ref(),
         id: session.id.0,
         terminal: session.terminal,
         device: session.device,
@@ -144,6 +144,8 @@ async fn end(State(state): State<ApiState>, me: SignedIn, Path(id): Path<String>
     responses((status = 204, description = "Signed out"))
 )]
 async fn end_current(State(state): State<ApiState>, me: SignedIn) -> Answer<StatusCode> {
-    state.chat.sign_out(&me.user, &me.session).await?;
+    let problem = "the token of an identity provider has no session here: end that of the device, by its id";
+    let session = me.session.ok_or_else(|| WireError::new(ErrorCode::NotFound, problem))?;
+    state.chat.sign_out(&me.user, &session).await?;
     Ok(StatusCode::NO_CONTENT)
 }

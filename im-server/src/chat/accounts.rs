@@ -4,6 +4,8 @@ use im_protocol::limits::NAME_CHARS;
 use im_protocol::text::{self, Controls};
 use im_protocol::{ErrorCode, UserId, WireError};
 
+use super::passwords::NO_PASSWORD;
+use super::sessions::ELSEWHERE;
 use super::{Chat, Result, now_ms};
 use crate::store::{Account, NewAccount};
 
@@ -21,20 +23,59 @@ pub enum Registrar {
 
 impl Chat {
     /// Makes an account. `forbidden` to the public when registration is closed; `already_exists` when the id is taken,
-    /// in whatever case.
-    pub async fn register(&self, by: Registrar, user: UserId, password: String, name: &str) -> Result<Account> {
+    /// in whatever case. Where an identity provider signs people in, an account has no password, and only a backend makes
+    /// one before its owner first comes.
+    pub async fn register(&self, by: Registrar, user: UserId, password: Option<String>, name: &str) -> Result<Account> {
+        let own = self.own_tokens().is_some();
+        if by == Registrar::Public && !own {
+            return Err(WireError::new(ErrorCode::Forbidden, ELSEWHERE));
+        }
         if by == Registrar::Public && !self.settings.open_registration {
             return Err(WireError::new(ErrorCode::Forbidden, "this server's operator makes the accounts"));
         }
         let name = shown_name(name)?;
-        check_new_password(&password, self.settings.password_chars)?;
-        let password_hash = self.passwords.hash(password).await?;
+        let password_hash = match (own, password) {
+            (true, Some(password)) => {
+                check_new_password(&password, self.settings.password_chars)?;
+                self.passwords.hash(password).await?
+            }
+            (true, None) => return Err(WireError::invalid_field("password", "is missing")),
+            (false, None) => NO_PASSWORD.to_owned(),
+            (false, Some(_)) => {
+                let problem = "must be left out: people sign in at this server's identity provider";
+                return Err(WireError::invalid_field("password", problem));
+            }
+        };
         let account = NewAccount { user: user.clone(), name: name.clone(), password_hash, created: now_ms() };
         if self.store.create_account(account).await? {
             Ok(Account { user, name, avatar: String::new() })
         } else {
             Err(WireError::new(ErrorCode::AlreadyExists, format!("{user} is taken")))
         }
+    }
+
+    /// Makes sure that someone whom an identity provider vouches for has an account: it is made when they first come, under
+    /// the name that the provider shows, or else their id. To the provider `Alice` and `alice` may be two people, so who is
+    /// not spelled as registered is `unauthorized`.
+    pub(super) async fn admit(&self, user: &UserId, name: Option<&str>) -> Result<()> {
+        let registered = match self.resolve(user).await {
+            Err(error) if error.code == ErrorCode::NotFound => {
+                let name = name.and_then(|name| shown_name(name).ok()).unwrap_or_else(|| user.to_string());
+                let password_hash = NO_PASSWORD.to_owned();
+                let account = NewAccount { user: user.clone(), name, password_hash, created: now_ms() };
+                if self.store.create_account(account).await? {
+                    return Ok(());
+                }
+                // Another call was faster.
+                self.resolve(user).await?
+            }
+            known => known?,
+        };
+        if registered != *user {
+            let problem = format!("{user} cannot be let in: the account {registered} differs in nothing but case");
+            return Err(WireError::new(ErrorCode::Unauthorized, problem));
+        }
+        Ok(())
     }
 }
 

@@ -42,9 +42,9 @@ pub use passwords::Passwords;
 pub use publish::{Devices, Publish};
 pub use secret::Secret;
 pub use send::Inside;
-pub use sessions::{Identity, SignedIn};
+pub use sessions::{Grant, Identity, SignedIn};
 pub use settings::Settings;
-pub use tokens::{Claims, Tokens};
+pub use tokens::{BadToken, Checks, KEY_BYTES, Keys, KeysError, ProviderKeys, Refresher, Tokens};
 pub(crate) use views::since_token;
 
 use crate::store::{SessionId, Store, StoreError};
@@ -64,8 +64,8 @@ pub struct Caller {
 /// By what right someone asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Right {
-    /// An access token of this session.
-    Session(SessionId),
+    /// An access token says so.
+    Person,
     /// A backend with the service token speaks for the user: no rate limit, friendship is not asked for.
     Service,
 }

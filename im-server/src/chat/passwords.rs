@@ -16,6 +16,9 @@ const WAITING_PER_CORE: usize = 128;
 /// does. No password is known for it, and a match would not count.
 const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$aW0tc2VydmVyLWRlY295$3q2+78r+ur4BI0VniavN7/7cuph2VDIQ8OHSw7SlloY";
 
+/// Stands where the PHC string would, for an account that nobody signs in to with a password; as in /etc/shadow.
+pub(super) const NO_PASSWORD: &str = "*";
+
 /// Hashes and checks passwords. One hash takes 19 MiB and some 20 ms of a core: the parameters that OWASP's Password
 /// Storage Cheat Sheet gives for argon2id, which are the crate's defaults.
 #[derive(Clone)]
@@ -53,6 +56,7 @@ impl Passwords {
     /// Whether this is the password of that PHC string. Without one it is not, and that takes as long to find out.
     pub(super) async fn verify(&self, password: String, phc: Option<String>) -> Result<bool> {
         self.work(move || {
+            let phc = phc.filter(|phc| phc != NO_PASSWORD);
             let known = phc.is_some();
             let phc = phc.as_deref().unwrap_or(DECOY);
             let matches = PasswordHash::new(phc)
@@ -102,6 +106,13 @@ mod tests {
     #[tokio::test]
     async fn nobody_has_the_password_of_someone_who_does_not_exist() {
         assert!(!Passwords::new().verify("anything".into(), None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn no_password_is_that_of_an_account_without_one() {
+        for tried in ["", NO_PASSWORD] {
+            assert!(!Passwords::new().verify(tried.into(), Some(NO_PASSWORD.into())).await.unwrap(), "{tried:?}");
+        }
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ mod file;
 mod push;
 mod resolve;
 mod settings;
+mod tokens;
 mod values;
 
 pub use describe::markdown;
@@ -15,4 +16,5 @@ pub use settings::{
     DatabaseSettings, DrainSettings, KafkaSettings, LimitSettings, ListenSettings, LogFormat, LogSettings,
     MigrateSettings, PolicySettings, RedisSettings, SecretSettings, ServeSettings, Settings, TraceSettings,
 };
+pub use tokens::{Audiences, NoAudience, TokenSettings};
 pub use values::DatabaseUrl;

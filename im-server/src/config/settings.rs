@@ -17,9 +17,9 @@ use im_sdk::bus::kafka::{KafkaConfig, NewTopics, Password, Sasl, SaslMechanism, 
 use im_sdk::registry::redis::{RedisConfig, RedisUrlError};
 
 use super::push::PushSettings;
+use super::tokens::TokenSettings;
 use super::values::{
-    DatabaseUrl, boolean, brokers, http_url, log_filter, password, readable_file, server_id, share, signing_secret,
-    token, topic_prefix,
+    DatabaseUrl, boolean, brokers, http_url, log_filter, password, readable_file, server_id, share, token, topic_prefix,
 };
 use crate::api::AddressLimits;
 use crate::chat::{self, Secret};
@@ -38,7 +38,10 @@ pub struct ServeSettings {
     /// Who it is, and where it listens.
     #[command(flatten)]
     pub listen: ListenSettings,
-    /// Secrets and tokens.
+    /// How access tokens are verified.
+    #[command(flatten)]
+    pub tokens: TokenSettings,
+    /// What lets operators and backends in.
     #[command(flatten)]
     pub secrets: SecretSettings,
     /// Where everything is kept.
@@ -107,13 +110,10 @@ pub struct ListenSettings {
     pub management_listen: SocketAddr,
 }
 
-/// Secrets and tokens.
+/// What lets operators and backends in.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Secrets")]
 pub struct SecretSettings {
-    /// Signs access tokens and derives refresh tokens: at least 32 characters, the same on every server
-    #[arg(long, value_name = "SECRET", value_parser = signing_secret, hide_env_values = true)]
-    pub jwt_secret: Secret,
     /// Opens /status and /drain on the management port; without one they stay closed
     #[arg(long, value_name = "TOKEN", value_parser = token, hide_env_values = true)]
     pub management_token: Option<Secret>,
@@ -443,7 +443,8 @@ const FRAME_SLACK: u32 = 1_024;
 
 impl Settings for ServeSettings {
     fn contradictions(&self) -> Vec<String> {
-        let mut found = Vec::from_iter(self.push.contradiction());
+        let mut found = self.tokens.source().err().unwrap_or_default();
+        found.extend(self.push.contradiction());
         let (database, redis, kafka) = (&self.database.database_url, &self.redis.redis_url, &self.kafka.kafka_brokers);
         match (database, redis, kafka) {
             (DatabaseUrl::Sqlite(_), Some(_), _) | (DatabaseUrl::Sqlite(_), _, Some(_)) => found.push(

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use im_protocol::ServerId;
 use im_sdk::bus::kafka::Password;
 
-use crate::chat::Secret;
+use crate::chat::{KEY_BYTES, Secret};
 
 /// What is said of a value that does not fit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,14 +36,11 @@ pub(super) fn boolean(text: &str) -> Result<bool, Unfit> {
     }
 }
 
-/// Bytes of a secret that signs: below, it can be guessed.
-const SIGNING_BYTES: usize = 32;
-
 /// A secret that signs.
 pub(super) fn signing_secret(text: &str) -> Result<Secret, Unfit> {
-    if text.len() < SIGNING_BYTES {
+    if text.len() < KEY_BYTES {
         return unfit(format!(
-            "expected at least {SIGNING_BYTES} characters, got {}: make one with `openssl rand -hex 32`",
+            "expected at least {KEY_BYTES} characters, got {}: make one with `openssl rand -hex 32`",
             text.len()
         ));
     }

@@ -7,14 +7,15 @@ use im_protocol::client::Hello;
 use im_protocol::close::CloseReason;
 use im_protocol::limits::{HEARTBEAT_MS, LIST_MAX, PROTOCOL};
 use im_protocol::server::{Changes, Welcome};
-use im_protocol::{ConnectionId, ErrorCode, FrameId, ServerFrame, WireError};
+use im_protocol::{ConnectionId, ErrorCode, FrameId, ServerFrame, TimeMs, WireError};
 
 use super::Gateway;
 use super::outbox::Outbox;
 use super::policy::{Evicted, evict};
 use super::session::Session;
-use crate::chat::{Caller, Devices, Identity, Right, now_ms, since_token};
+use crate::chat::{Caller, Devices, Right, now_ms, since_token};
 use crate::hub::{Connection, Sink};
+use crate::store::SessionId;
 
 /// Why there is no welcome.
 pub(super) struct Refused {
@@ -42,8 +43,9 @@ pub(super) async fn welcome(
     id: Option<FrameId>,
     hello: Hello,
 ) -> Result<Session, Refused> {
-    let identity = gateway.chat.claimed(&hello.token)?;
-    outbox.authorize(identity.session.clone(), identity.expires);
+    let identity = gateway.chat.claimed(&hello.token).await?;
+    let by = gateway.chat.session_on(&identity, hello.terminal, &hello.device).await?;
+    outbox.authorize(by.clone(), identity.expires);
     let hub = gateway.next_hub();
     let connection = Arc::new(Connection {
         id: ConnectionId(rand::random()),
@@ -58,7 +60,7 @@ pub(super) async fn welcome(
         hub: hub.clone(),
         connection: connection.clone(),
         outbox: outbox.clone(),
-        caller: Caller { user: identity.user.clone(), right: Right::Session(identity.session.clone()) },
+        caller: Caller { user: identity.user.clone(), right: Right::Person },
         pipeline: Session::pipeline(),
         typed: AtomicI64::new(0),
         watched: parking_lot::Mutex::default(),
@@ -69,7 +71,7 @@ pub(super) async fn welcome(
         // Whoever told everyone to go may have looked before this one stood there.
         outbox.close(CloseReason::GoingAway);
     }
-    let prepared = prepare(&session, id, &hello, &identity).await;
+    let prepared = prepare(&session, id, &hello, &by, identity.expires).await;
     match prepared {
         Ok(frame) => {
             outbox.answer(&ServerFrame::Welcome(Box::new(frame)));
@@ -89,11 +91,12 @@ async fn prepare(
     session: &Session,
     id: Option<FrameId>,
     hello: &Hello,
-    identity: &Identity,
+    by: &SessionId,
+    token_expires: TimeMs,
 ) -> Result<Welcome, Refused> {
     let Session { gateway, hub, connection, .. } = session;
     let chat = &gateway.chat;
-    let user = &identity.user;
+    let user = &connection.user;
     let settings = chat.settings();
 
     let route = hub.route(connection);
@@ -106,7 +109,7 @@ async fn prepare(
             Vec::new()
         }
     };
-    let arrival = chat.arrive(identity, hello.terminal, &hello.device).await?;
+    let arrival = chat.arrive(user, by, hello.terminal, &hello.device).await?;
     let Evicted { kicked, replaced } =
         evict(&route, &others, settings.devices_per_terminal, settings.connections_per_device);
     for (evicted, reason) in [(kicked, CloseReason::Kicked), (replaced, CloseReason::Replaced)] {
@@ -134,7 +137,7 @@ async fn prepare(
         server: hub.server(),
         epoch: hub.epoch(),
         time: now_ms(),
-        token_expires: identity.expires,
+        token_expires,
         heartbeat_ms: HEARTBEAT_MS,
         limits: settings.limits,
         since,

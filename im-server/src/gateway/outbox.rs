@@ -137,6 +137,11 @@ impl Outbox {
     /// The connection now rests on this session and token.
     pub(super) fn authorize(&self, session: SessionId, expires: TimeMs) {
         *self.session.lock() = session;
+        self.prolong(expires);
+    }
+
+    /// The connection rests on a token until then.
+    pub(super) fn prolong(&self, expires: TimeMs) {
         self.expires.store(expires, Ordering::Relaxed);
     }
 

@@ -10,7 +10,7 @@ use im_protocol::{ConversationKind, ErrorCode, FrameId, ServerFrame, TimeMs, Wir
 use parking_lot::Mutex;
 
 use super::session::Session;
-use crate::chat::{Inside, MessagesQuery, Result, now_ms};
+use crate::chat::{Grant, Inside, MessagesQuery, Result, now_ms};
 
 /// Between two typing frames of one connection that are passed on: milliseconds.
 const TYPING_EVERY: TimeMs = 500;
@@ -114,7 +114,10 @@ async fn answer(session: &Session, id: Option<FrameId>, frame: ClientFrame) -> R
             if identity.user != *user {
                 return Err(WireError::new(ErrorCode::Unauthorized, "the token is of another user"));
             }
-            session.outbox.authorize(identity.session, identity.expires);
+            match identity.grant {
+                Grant::Session(by) => session.outbox.authorize(by, identity.expires),
+                Grant::Provider { .. } => session.outbox.prolong(identity.expires),
+            }
             Some(ok(id))
         }
         ClientFrame::Hello(_) => {

@@ -5,12 +5,14 @@ use im_protocol::TimeMs;
 use super::{Rotation, Session};
 
 /// A refresh token, neither expired nor of a revoked session.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Token {
     /// Its place among the tokens of its session, from 1.
     pub(super) number: i64,
     /// The place of the newest one.
     pub(super) newest: i64,
+    /// The hash of the newest one.
+    pub(super) newest_hash: Vec<u8>,
     /// When its successor was first told: Unix milliseconds.
     pub(super) exchanged: Option<TimeMs>,
 }
@@ -21,7 +23,7 @@ impl Token {
         match self.exchanged {
             None => Rotation::Rotated(Session { last_seen: now, expires, ..session }),
             Some(at) if self.number + 1 == self.newest && now <= at.saturating_add(grace_ms) => {
-                Rotation::Again(session)
+                Rotation::Again { session, successor: self.newest_hash }
             }
             Some(_) => Rotation::Reused(Session { revoked: true, ..session }),
         }
@@ -51,7 +53,7 @@ mod tests {
     }
 
     fn used(number: i64, newest: i64, exchanged: Option<TimeMs>, now: TimeMs) -> Rotation {
-        Token { number, newest, exchanged }.used(session(), now, 2_000, GRACE)
+        Token { number, newest, newest_hash: vec![7], exchanged }.used(session(), now, 2_000, GRACE)
     }
 
     #[test]
@@ -61,14 +63,11 @@ mod tests {
 
     #[test]
     fn the_one_before_answers_again_until_the_grace_is_over() {
-        assert_eq!(used(2, 3, Some(40), 40 + GRACE), Rotation::Again(session()));
+        let again = || Rotation::Again { session: session(), successor: vec![7] };
+        assert_eq!(used(2, 3, Some(40), 40 + GRACE), again());
         let revoked = Rotation::Reused(Session { revoked: true, ..session() });
         assert_eq!(used(2, 3, Some(40), 40 + GRACE + 1), revoked);
-        assert_eq!(
-            used(2, 3, Some(TimeMs::MAX), TimeMs::MAX),
-            Rotation::Again(session()),
-            "no time is too late to add"
-        );
+        assert_eq!(used(2, 3, Some(TimeMs::MAX), TimeMs::MAX), again(), "no time is too late to add");
     }
 
     #[test]

@@ -35,8 +35,8 @@ pub struct Session {
 pub struct NewSession {
     /// The session, not revoked.
     pub session: Session,
-    /// Hash of its first refresh token.
-    pub refresh_hash: Vec<u8>,
+    /// Hash of its first refresh token; `None` where an identity provider makes the tokens.
+    pub refresh_hash: Option<Vec<u8>>,
 }
 
 /// What became of a refresh token.
@@ -45,7 +45,12 @@ pub enum Rotation {
     /// It was the current one; its successor is stored.
     Rotated(Session),
     /// It was the one before, within the grace: the successor may be told again.
-    Again(Session),
+    Again {
+        /// The session, unchanged.
+        session: Session,
+        /// Hash of the successor that is stored.
+        successor: Vec<u8>,
+    },
     /// It was an old one: someone else has used it. The session was revoked.
     Reused(Session),
     /// Nobody's, expired, or of a revoked session.
@@ -74,6 +79,9 @@ pub trait Sessions {
         expires: TimeMs,
         grace_ms: i64,
     ) -> Result<Rotation>;
+
+    /// Notes when a session was last seen, and until when it lives now: Unix milliseconds.
+    async fn keep_session(&self, id: &SessionId, seen: TimeMs, expires: TimeMs) -> Result<()>;
 
     /// Ends a user's session. False if there is none that lives.
     async fn revoke(&self, user: &UserId, id: &SessionId) -> Result<bool>;

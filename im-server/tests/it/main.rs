@@ -3,6 +3,7 @@
 mod api;
 mod cluster;
 mod metrics;
+mod provider;
 mod push;
 mod reads;
 mod serve;

@@ -115,6 +115,40 @@ fn settings_that_do_not_go_together_are_told() {
 }
 
 #[test]
+fn exactly_one_kind_of_token_is_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    std::fs::create_dir(&keys).unwrap();
+    std::fs::write(keys.join("a"), "hunter2").unwrap();
+    let keys = keys.to_str().unwrap();
+    let serve = |more: &[(&str, &str)]| {
+        let variables = [&[("IM_SERVER_ID", "0"), ("IM_DATABASE_URL", "sqlite:///tmp/x")], more].concat();
+        refusal(&run("serve", &[], &variables))
+    };
+    let (secret, folder, signing) = (("IM_JWT_SECRET", SECRET), ("IM_JWT_KEYS_DIR", keys), ("IM_JWT_SIGNING_KEY", "a"));
+    let url = ("IM_JWKS_URL", "https://id.example.com/jwks");
+    for (variables, expected) in [
+        (vec![], "missing: exactly one of jwt-secret (--jwt-secret, IM_JWT_SECRET, IM_JWT_SECRET_FILE), jwt-keys-dir"),
+        (vec![secret, url], "jwt-secret and jwks-url are set: set exactly one of"),
+        (vec![secret, folder, signing, url], "jwt-secret and jwt-keys-dir and jwks-url are set"),
+        (vec![folder], "missing: jwt-signing-key (--jwt-signing-key, IM_JWT_SIGNING_KEY)"),
+        (vec![secret, signing], "jwt-signing-key is one of the keys in jwt-keys-dir"),
+        (vec![secret, ("IM_JWKS_AUDIENCE", "chat")], "jwks-audience and jwks-issuer are about the tokens of jwks-url"),
+        (vec![folder, signing], "the key a has 7 characters, expected at least 32"),
+        (vec![("IM_JWT_KEYS_DIR", "/nowhere"), signing], "jwt-keys-dir: /nowhere cannot be read"),
+        (
+            vec![("IM_JWKS_URL", "http://id.example.com/jwks")],
+            "IM_JWKS_URL=http://id.example.com/jwks: expected https://",
+        ),
+        (vec![url, ("IM_JWKS_AUDIENCE", ",")], "IM_JWKS_AUDIENCE=,: expected names"),
+    ] {
+        let said = serve(&variables);
+        assert!(said.contains(expected), "{expected:?} is not in\n{said}");
+        assert!(!said.contains("hunter2") && !said.contains(SECRET), "{said}");
+    }
+}
+
+#[test]
 fn the_documented_settings_are_those_of_the_code() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
     let expected = config::markdown();

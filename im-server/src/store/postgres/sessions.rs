@@ -57,7 +57,9 @@ impl Sessions for PostgresStore {
             .bind(session.expires)
             .execute(write.on())
             .await?;
-            add_token(write.on(), &session, &refresh_hash, 1).await?;
+            if let Some(hash) = &refresh_hash {
+                add_token(write.on(), &session, hash, 1).await?;
+            }
         });
         Ok(())
     }
@@ -105,8 +107,10 @@ impl Sessions for PostgresStore {
             let row = sqlx::query(concat!(
                 "select ",
                 session_columns!(),
-                ", t.number, t.exchanged, (select max(number) from refresh_tokens where session = s.id) as newest
+                ", t.number, t.exchanged, newest.number as newest, newest.hash as newest_hash
                  from refresh_tokens t join sessions s on s.id = t.session
+                 join refresh_tokens newest on newest.session = s.id
+                     and newest.number = (select max(number) from refresh_tokens where session = s.id)
                  where t.hash = $1 and t.expires > $2 and not s.revoked"
             ))
             .bind(hash)
@@ -117,8 +121,10 @@ impl Sessions for PostgresStore {
             let token = Token {
                 number: row.try_get("number")?,
                 newest: row.try_get("newest")?,
+                newest_hash: row.try_get("newest_hash")?,
                 exchanged: row.try_get("exchanged")?,
             };
+            let next = token.number + 1;
             let rotation = token.used(session(&row)?, now, expires, grace_ms);
             match &rotation {
                 Rotation::Rotated(session) => {
@@ -133,7 +139,7 @@ impl Sessions for PostgresStore {
                         .bind(now)
                         .execute(write.on())
                         .await?;
-                    add_token(write.on(), session, successor, token.number + 1).await?;
+                    add_token(write.on(), session, successor, next).await?;
                     sqlx::query("update sessions set last_seen = $2, expires = $3 where id = $1")
                         .bind(session.id.0.as_str())
                         .bind(session.last_seen)
@@ -147,11 +153,20 @@ impl Sessions for PostgresStore {
                         .execute(write.on())
                         .await?;
                 }
-                Rotation::Again(_) | Rotation::Unknown => {}
+                Rotation::Again { .. } | Rotation::Unknown => {}
             }
             rotation
         });
         Ok(rotation)
+    }
+
+    async fn keep_session(&self, id: &SessionId, seen: TimeMs, expires: TimeMs) -> Result<()> {
+        call!(self, "keep_session", |on| sqlx::query("update sessions set last_seen = $2, expires = $3 where id = $1")
+            .bind(id.0.as_str())
+            .bind(seen)
+            .bind(expires)
+            .execute(on));
+        Ok(())
     }
 
     async fn revoke(&self, user: &UserId, id: &SessionId) -> Result<bool> {

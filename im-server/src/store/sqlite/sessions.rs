@@ -57,7 +57,9 @@ impl Sessions for SqliteStore {
         .bind(session.expires)
         .execute(write.on())
         .await?;
-        add_token(write.on(), &session, &refresh_hash, 1).await?;
+        if let Some(hash) = &refresh_hash {
+            add_token(write.on(), &session, hash, 1).await?;
+        }
         write.commit().await
     }
 
@@ -94,8 +96,10 @@ impl Sessions for SqliteStore {
         let row = sqlx::query(concat!(
             "select ",
             session_columns!(),
-            ", t.number, t.exchanged, (select max(number) from refresh_tokens where session = s.id) as newest
+            ", t.number, t.exchanged, newest.number as newest, newest.hash as newest_hash
              from refresh_tokens t cross join sessions s on s.id = t.session
+             cross join refresh_tokens newest on newest.session = s.id
+                 and newest.number = (select max(number) from refresh_tokens where session = s.id)
              where t.hash = ?1 and t.expires > ?2 and s.revoked = 0"
         ))
         .bind(hash)
@@ -106,8 +110,10 @@ impl Sessions for SqliteStore {
         let token = Token {
             number: row.try_get("number")?,
             newest: row.try_get("newest")?,
+            newest_hash: row.try_get("newest_hash")?,
             exchanged: row.try_get("exchanged")?,
         };
+        let next = token.number + 1;
         let rotation = token.used(session(&row)?, now, expires, grace_ms);
         match &rotation {
             Rotation::Rotated(session) => {
@@ -122,7 +128,7 @@ impl Sessions for SqliteStore {
                     .bind(now)
                     .execute(write.on())
                     .await?;
-                add_token(write.on(), session, successor, token.number + 1).await?;
+                add_token(write.on(), session, successor, next).await?;
                 sqlx::query("update sessions set last_seen = ?2, expires = ?3 where id = ?1")
                     .bind(session.id.0.as_str())
                     .bind(session.last_seen)
@@ -136,10 +142,21 @@ impl Sessions for SqliteStore {
                     .execute(write.on())
                     .await?;
             }
-            Rotation::Again(_) | Rotation::Unknown => {}
+            Rotation::Again { .. } | Rotation::Unknown => {}
         }
         write.commit().await?;
         Ok(rotation)
+    }
+
+    async fn keep_session(&self, id: &SessionId, seen: TimeMs, expires: TimeMs) -> Result<()> {
+        let mut write = self.write().await?;
+        sqlx::query("update sessions set last_seen = ?2, expires = ?3 where id = ?1")
+            .bind(id.0.as_str())
+            .bind(seen)
+            .bind(expires)
+            .execute(write.on())
+            .await?;
+        write.commit().await
     }
 
     async fn revoke(&self, user: &UserId, id: &SessionId) -> Result<bool> {

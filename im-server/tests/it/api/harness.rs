@@ -98,6 +98,10 @@ impl Api {
     }
 
     pub(crate) async fn with(settings: Settings, limits: AddressLimits) -> Self {
+        Self::with_tokens(settings, limits, Tokens::new(Secret::new(SECRET))).await
+    }
+
+    pub(crate) async fn with_tokens(settings: Settings, limits: AddressLimits, tokens: Tokens) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("im.db")).await.unwrap();
         let published = Arc::new(Recorder::default());
@@ -109,7 +113,7 @@ impl Api {
             publish: published.clone(),
             settings,
             committers: 1,
-            tokens: Tokens::new(Secret::new(SECRET)),
+            tokens,
             passwords: Passwords::new(),
         });
         let mut tasks = JoinSet::new();

@@ -8,4 +8,5 @@ mod management;
 mod messages;
 mod openapi;
 mod problems;
+mod provided;
 mod sessions;

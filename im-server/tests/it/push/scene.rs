@@ -113,7 +113,7 @@ impl Scene {
             revoked: false,
         };
         let refresh_hash = session.id.0.clone().into_bytes();
-        self.store.create_session(NewSession { session, refresh_hash }).await.unwrap();
+        self.store.create_session(NewSession { session, refresh_hash: Some(refresh_hash) }).await.unwrap();
     }
 
     pub(super) async fn connect(&self, user: &str, terminal: Terminal) {

@@ -12,6 +12,7 @@ use im_sdk::registry::MemoryRegistry;
 use im_server::api::{Management, Phase};
 use im_server::chat::{Registrar, Secret, Settings};
 use im_server::gateway::{Admission, Bounds};
+use im_server::keyring::Keyring;
 use im_server::server::{Assembly, Server, serve_management};
 use im_server::store::sqlite::SqliteStore;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -53,7 +54,7 @@ async fn server(id: u16, folder: &Path, registry: &Arc<MemoryRegistry>, bus: &Ar
         address: address.to_string(),
         lease: LEASE,
         settings: Settings { connections_per_device: 100, ..Settings::default() },
-        signing_secret: Secret::new(JWT_SECRET),
+        keyring: Keyring::fixed(Secret::new(JWT_SECRET)),
         service_token: None,
         admission: Admission::default(),
         bounds: Bounds::DEFAULT,
@@ -80,7 +81,7 @@ impl Two {
 
     async fn token(&self) -> String {
         let (chat, alice) = (self.first.server.chat(), UserId::parse("alice").unwrap());
-        chat.register(Registrar::Service, alice.clone(), "a password".to_owned(), "Alice").await.unwrap();
+        chat.register(Registrar::Service, alice.clone(), Some("a password".to_owned()), "Alice").await.unwrap();
         let device = DeviceId::parse("d1").unwrap();
         let signed_in = chat.sign_in(&alice, "a password".to_owned(), Terminal::Mobile, device).await.unwrap();
         signed_in.access_token

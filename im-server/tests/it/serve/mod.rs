@@ -1,7 +1,9 @@
 //! `im-server serve` as a process of its own, on SQLite.
 
 mod drain;
+mod keys;
 mod logs;
+mod provided;
 mod traces;
 
 use std::io::{BufRead as _, BufReader};

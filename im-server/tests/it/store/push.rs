@@ -310,7 +310,7 @@ async fn devices_are_those_of_living_mobile_sessions(store: Db) {
             expires,
             revoked: false,
         };
-        store.create_session(NewSession { session, refresh_hash: vec![n] }).await.unwrap();
+        store.create_session(NewSession { session, refresh_hash: Some(vec![n]) }).await.unwrap();
     }
     store.revoke(&alice, &SessionId("s4".to_owned())).await.unwrap();
     let devices = store.push_devices(&[bob, alice], NOW).await.unwrap();

@@ -136,7 +136,7 @@ async fn accounts_and_sessions(store: &Db, alice: &UserId) {
         revoked: false,
     };
     let id = session.id.clone();
-    store.create_session(NewSession { session, refresh_hash: vec![1] }).await.unwrap();
+    store.create_session(NewSession { session, refresh_hash: Some(vec![1]) }).await.unwrap();
     store.session(&id).await.unwrap();
     store.sessions(alice, NOW).await.unwrap();
     for token in [1, 2, 1] {

@@ -19,8 +19,11 @@ pub const OPERATORS_OWN: &[&str] = &[
     "database-url-file",
     "drain-connections-per-second",
     "drain-deadline-seconds",
+    "jwks-url",
+    "jwt-keys-dir",
     "jwt-secret",
     "jwt-secret-file",
+    "jwt-signing-key",
     "kafka-brokers",
     "kafka-ca-file",
     "kafka-certificate-file",
@@ -122,6 +125,17 @@ pub struct Settings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 400))]
     pub refresh_token_days: Option<u32>,
+
+    /// With `auth.jwksUrl`: tokens are taken if their `aud` has one of these. Without it tokens for every audience are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 256), regex(pattern = r"^[^\s,]+$")))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub jwks_audience: Vec<String>,
+
+    /// With `auth.jwksUrl`: tokens are taken if this is their `iss`. Without it tokens of every issuer are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048), regex(pattern = r"^\S+$"))]
+    pub jwks_issuer: Option<String>,
 
     /// Devices of a user per terminal class; the oldest gives way.
     #[serde(default, skip_serializing_if = "Option::is_none")]

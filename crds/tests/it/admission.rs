@@ -117,6 +117,8 @@ fn every_setting() -> Value {
         "recallSeconds": 60,
         "accessTokenSeconds": 600,
         "refreshTokenDays": 60,
+        "jwksAudience": ["chat-web"],
+        "jwksIssuer": "https://id.example.com",
         "devicesPerTerminal": 2,
         "connectionsPerDevice": 3,
         "receiptsUpTo": 20,

@@ -52,7 +52,7 @@ const COUNTS: [&str; 3] =
     ["/status/observedGeneration", "/status/connections", "/status/conditions/0/observedGeneration"];
 
 /// Texts: the greatest length, and what such a text begins and ends with.
-const LENGTHS: [(&str, usize, &str, &str); 31] = [
+const LENGTHS: [(&str, usize, &str, &str); 33] = [
     ("/spec/image", 512, "", ""),
     ("/spec/gateways/resources/requests/cpu", 64, "", "1"),
     ("/spec/gateways/resources/limits/cpu", 64, "", "1"),
@@ -82,6 +82,8 @@ const LENGTHS: [(&str, usize, &str, &str); 31] = [
     ("/spec/ingress/annotations/a", 65_536, "", ""),
     ("/spec/config/trustedProxies/0", 64, "", ""),
     ("/spec/config/redisPrefix", 200, "", ""),
+    ("/spec/config/jwksAudience/0", 256, "", ""),
+    ("/spec/config/jwksIssuer", 2_048, "", ""),
     ("/spec/config/log", 1_024, "", ""),
     ("/spec/config/otlpEndpoint", 2_048, "http://", ""),
 ];
@@ -90,7 +92,7 @@ const NAMES: (&[&str], &[&str]) = (&["a", "keys-2", "0.a.b"], &["", "-a", "a-", 
 const KEYS: (&[&str], &[&str]) = (&["a", "ca.crt", "A_b-2"], &["", "a/b", "a b"]);
 
 /// Texts with a form: what has it, and what has not.
-const PATTERNS: [(&str, &[&str], &[&str]); 23] = [
+const PATTERNS: [(&str, &[&str], &[&str]); 24] = [
     ("/spec/image", &["im-server", "a.example:5000/im@sha256:0"], &["", "im server", " im"]),
     ("/spec/gateways/resources/requests/cpu", &["0", "500m", "1.5", "1e3", "2Gi"], &["", "-1", "1 Gi", "1gb", "Mi"]),
     ("/spec/gateways/resources/limits/cpu", &["0", "500m"], &["", "-1"]),
@@ -121,11 +123,13 @@ const PATTERNS: [(&str, &[&str], &[&str]); 23] = [
     ("/spec/ingress/host", &["chat.example.com", "*.example.com", "chat"], &["", "chat.", "*", "https://chat", "Chat"]),
     ("/spec/ingress/tlsSecretName", NAMES.0, NAMES.1),
     ("/spec/config/redisPrefix", &["im:", "a.b:c-"], &["", "{im}:", "i m"]),
+    ("/spec/config/jwksIssuer", &["https://id.example.com", "accounts.example.com"], &["", "a b"]),
     ("/spec/config/otlpEndpoint", &["http://a:4318", "https://a/v1"], &["", "a:4318", "grpc://a", "http://u:p@a"]),
 ];
 
 /// Forms that the list above has no room for: of parts of lists, and of what only the operator writes.
-const MORE_PATTERNS: [(&str, &[&str], &[&str]); 3] = [
+const MORE_PATTERNS: [(&str, &[&str], &[&str]); 4] = [
+    ("/spec/config/jwksAudience/0", &["chat", "https://chat.example.com"], &["", "a b", "a,b"]),
     (
         "/spec/config/trustedProxies/0",
         &["10.0.0.0/8", "fd00::/8", "192.168.1.7"],
@@ -136,7 +140,7 @@ const MORE_PATTERNS: [(&str, &[&str], &[&str]); 3] = [
 ];
 
 /// Maps and lists: how much they hold.
-const SIZES: [(&str, usize); 12] = [
+const SIZES: [(&str, usize); 13] = [
     ("/spec/gateways/resources/requests", 16),
     ("/spec/gateways/resources/limits", 16),
     ("/spec/gateways/podTemplate/metadata/labels", 32),
@@ -146,6 +150,7 @@ const SIZES: [(&str, usize); 12] = [
     ("/spec/ingress/annotations", 64),
     ("/spec/networkPolicy/metricsFrom", 16),
     ("/spec/config/trustedProxies", 64),
+    ("/spec/config/jwksAudience", 64),
     ("/spec/extraConfig", 64),
     ("/status/conditions", 16),
     ("/status/servers", 500),

@@ -150,7 +150,7 @@ fn lists_say_how_appliers_share_them() {
         match place.as_str() {
             "status.conditions" => assert_eq!((kind, keys), (&json!("map"), &json!(["type"]))),
             "status.servers" => assert_eq!((kind, keys), (&json!("map"), &json!(["id"]))),
-            "spec.config.trustedProxies" => assert_eq!(kind, "set"),
+            "spec.config.trustedProxies" | "spec.config.jwksAudience" => assert_eq!(kind, "set"),
             "spec.networkPolicy.metricsFrom" => assert_eq!(kind, "atomic"),
             _ => panic!("{place} is not decided"),
         }

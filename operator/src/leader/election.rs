@@ -1,0 +1,186 @@
+//! Who leads: a pure machine over what was seen of the lease and this process's own monotonic clock.
+//!
+//! The times in a `Lease` are wall clocks of other machines, so nobody reads them. A candidate counts from when it **last saw
+//! the lease change**: once nothing has changed for as long as the lease lasts, its holder has stopped. A holder counts from when
+//! it **sent** its last renewal that was answered. What a candidate sees was sent before, so the holder's time ends first.
+//! Both hold while clocks run at about the same rate; what writes leave of the lease ([`super::LEFT_FOR_WRITES`],
+//! [`super::WRITE_LIMIT`]) covers 3 %.
+//!
+//! Every write of the lease names the version that it replaces. An answer that did not come says nothing: the lease is looked at
+//! before the next write.
+
+use std::time::{Duration, Instant};
+
+/// How long a lease lasts after it was renewed.
+pub const LEASE: Duration = Duration::from_secs(15);
+/// How long a holder tries to renew it before it gives up.
+pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// From one attempt to the next, be it to renew the lease or to get it.
+pub const RETRY: Duration = Duration::from_secs(2);
+
+/// A lease, as an answer of the API server has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// `metadata.resourceVersion`.
+    pub version: String,
+    /// Who holds it; `None`: it was released.
+    pub holder: Option<String>,
+    /// How long its holder has it after a renewal.
+    pub lasts: Duration,
+}
+
+/// A lease to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The version that it replaces; `None`: there is no lease, and it is made.
+    pub replaces: Option<String>,
+    /// Who holds it from then on; `None` releases it.
+    pub holder: Option<String>,
+    /// Whoever holds it from then on did not before.
+    pub takes_over: bool,
+}
+
+/// What to do now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing before then.
+    Wait(Instant),
+    /// Look at the lease.
+    Look,
+    /// Write it.
+    Put(Claim),
+    /// Stop: this process led, and must not any more.
+    Stop(Lost),
+}
+
+/// Why a process that led does not any more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// No renewal was answered in time.
+    #[error("lost the leadership: the lease could not be renewed for {} s", RENEW_DEADLINE.as_secs())]
+    NotRenewed,
+    /// Another one holds the lease.
+    #[error("lost the leadership: {by} has the lease")]
+    Taken {
+        /// Who.
+        by: String,
+    },
+}
+
+/// A candidate or the leader.
+#[derive(Clone, Debug)]
+pub struct Election {
+    me: String,
+    sight: Option<Sight>,
+    /// `sight` is what the API server has, as far as can be known: nothing was sent since that was not answered.
+    certain: bool,
+    /// When the last renewal was sent that was answered; `None`: this process does not lead.
+    renewed: Option<Instant>,
+    /// When the next request is due.
+    due: Instant,
+}
+
+/// What was seen last.
+#[derive(Clone, Debug)]
+struct Sight {
+    lease: Option<Seen>,
+    /// From when on anybody may take it, if it does not change.
+    free: Instant,
+}
+
+impl Election {
+    /// A candidate. No other one, now or earlier, may have the name `me`.
+    pub fn new(me: String, now: Instant) -> Self {
+        Self { me, sight: None, certain: false, renewed: None, due: now }
+    }
+
+    /// What to do now.
+    pub fn step(&self, now: Instant) -> Step {
+        let gives_up = self.gives_up();
+        if gives_up.is_some_and(|at| now >= at) {
+            return Step::Stop(Lost::NotRenewed);
+        }
+        if now < self.due {
+            return Step::Wait(gives_up.map_or(self.due, |at| at.min(self.due)));
+        }
+        match &self.sight {
+            Some(sight) if self.certain => match self.other_holder(sight) {
+                Some(other) if self.renewed.is_some() => Step::Stop(Lost::Taken { by: other.to_owned() }),
+                _ if self.may_claim(sight, now) => Step::Put(self.claim(sight, Some(self.me.clone()))),
+                _ => Step::Look,
+            },
+            _ => Step::Look,
+        }
+    }
+
+    /// What gives the lease back on the way out: a look, or a write; `None`: there is nothing to give back.
+    pub fn parting(&self) -> Option<Step> {
+        match &self.sight {
+            Some(sight) if self.certain => self.is_mine(sight).then(|| Step::Put(self.claim(sight, None))),
+            _ => Some(Step::Look),
+        }
+    }
+
+    /// The lease was looked at, and the answer came just `now`.
+    pub fn looked(&mut self, lease: Option<Seen>, now: Instant) {
+        let free = match (&self.sight, &lease) {
+            (Some(before), _) if version(before.lease.as_ref()) == version(lease.as_ref()) => before.free,
+            (_, Some(Seen { holder: None, .. })) | (None, None) => now,
+            (_, Some(Seen { lasts, .. })) => now + LEASE.max(*lasts),
+            // Somebody deleted it, and its holder may not know yet.
+            (Some(_), None) => now + LEASE,
+        };
+        let sight = Sight { lease, free };
+        let waits = self.renewed.is_none() && !self.may_claim(&sight, now);
+        self.due = if waits { now + RETRY } else { now };
+        self.certain = !waits;
+        self.sight = Some(sight);
+    }
+
+    /// A claim of this process, sent at `sent`, was answered: so stands the lease now.
+    pub fn written(&mut self, lease: Seen, sent: Instant) {
+        self.renewed = (lease.holder.as_ref() == Some(&self.me)).then_some(sent);
+        self.sight = Some(Sight { lease: Some(lease), free: sent + LEASE });
+        self.certain = true;
+        self.due = sent + RETRY;
+    }
+
+    /// A request sent at `sent` was refused, or not answered.
+    pub fn failed(&mut self, sent: Instant) {
+        self.certain = false;
+        self.due = sent + RETRY;
+    }
+
+    /// Until when the lease is this process's, by its own clock; `None`: it does not lead.
+    pub fn until(&self) -> Option<Instant> {
+        self.renewed.map(|renewed| renewed + LEASE)
+    }
+
+    /// When this process stops if no renewal is answered before; `None`: it does not lead.
+    pub fn gives_up(&self) -> Option<Instant> {
+        self.renewed.map(|renewed| renewed + RENEW_DEADLINE)
+    }
+
+    fn is_mine(&self, sight: &Sight) -> bool {
+        sight.lease.as_ref().is_some_and(|lease| lease.holder.as_ref() == Some(&self.me))
+    }
+
+    fn other_holder<'a>(&self, sight: &'a Sight) -> Option<&'a str> {
+        let holder = sight.lease.as_ref()?.holder.as_deref()?;
+        (holder != self.me).then_some(holder)
+    }
+
+    /// A leader that finds no holder lost nothing to another one: it claims again, at once.
+    fn may_claim(&self, sight: &Sight, now: Instant) -> bool {
+        let vacant = self.renewed.is_some() && self.other_holder(sight).is_none();
+        self.is_mine(sight) || vacant || now >= sight.free
+    }
+
+    fn claim(&self, sight: &Sight, holder: Option<String>) -> Claim {
+        Claim { replaces: version(sight.lease.as_ref()).map(str::to_owned), holder, takes_over: !self.is_mine(sight) }
+    }
+}
+
+fn version(lease: Option<&Seen>) -> Option<&str> {
+    lease.map(|lease| lease.version.as_str())
+}

@@ -188,7 +188,9 @@ fn image(text: &str) -> Result<String, Unfit> {
 fn log_filter(text: &str) -> Result<String, Unfit> {
     match EnvFilter::try_new(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(Unfit(format!("{error}: expected levels like info or info,imcluster_operator::topics=debug"))),
+        Err(error) => {
+            Err(Unfit(format!("{error}: expected levels like info or info,imcluster_operator::topics=debug")))
+        }
     }
 }
 

@@ -161,6 +161,11 @@ impl Election {
         self.renewed.map(|renewed| renewed + RENEW_DEADLINE)
     }
 
+    /// Who held the lease when it was last looked at; `None`: nobody.
+    pub fn holder(&self) -> Option<&str> {
+        self.sight.as_ref()?.lease.as_ref()?.holder.as_deref()
+    }
+
     fn is_mine(&self, sight: &Sight) -> bool {
         sight.lease.as_ref().is_some_and(|lease| lease.holder.as_ref() == Some(&self.me))
     }
@@ -183,4 +188,125 @@ impl Election {
 
 fn version(lease: Option<&Seen>) -> Option<&str> {
     lease.map(|lease| lease.version.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn lease(version: &str, holder: Option<&str>) -> Seen {
+        Seen { version: version.to_owned(), holder: holder.map(str::to_owned), lasts: LEASE }
+    }
+
+    fn put(replaces: Option<&str>, takes_over: bool) -> Step {
+        Step::Put(Claim { replaces: replaces.map(str::to_owned), holder: Some("me".to_owned()), takes_over })
+    }
+
+    /// One that has had the lease since the moment that is given.
+    fn leader() -> (Election, Instant) {
+        let now = Instant::now();
+        let mut election = Election::new("me".to_owned(), now);
+        assert_eq!(election.step(now), Step::Look);
+        election.looked(None, now);
+        assert_eq!(election.step(now), put(None, true), "nobody has it");
+        election.written(lease("1", Some("me")), now);
+        (election, now)
+    }
+
+    /// One that has seen another one lead.
+    fn candidate() -> (Election, Instant) {
+        let now = Instant::now();
+        let mut election = Election::new("me".to_owned(), now);
+        election.looked(Some(lease("1", Some("other"))), now);
+        assert_eq!(election.step(now), Step::Wait(now + RETRY));
+        (election, now)
+    }
+
+    #[test]
+    fn a_leader_renews_by_the_version_that_it_wrote() {
+        let (mut election, start) = leader();
+        assert_eq!((election.step(start), election.until()), (Step::Wait(start + RETRY), Some(start + LEASE)));
+        assert_eq!(election.step(start + RETRY), put(Some("1"), false));
+        election.written(lease("2", Some("me")), start + RETRY);
+        assert_eq!(election.until(), Some(start + RETRY + LEASE), "counted from the moment it was sent");
+    }
+
+    #[test]
+    fn after_an_answer_that_did_not_come_the_lease_is_looked_at() {
+        let (mut election, start) = leader();
+        election.failed(start + RETRY);
+        let now = start + 2 * RETRY;
+        assert_eq!(election.step(now), Step::Look);
+        election.looked(Some(lease("2", Some("me"))), now);
+        assert_eq!((election.step(now), election.until()), (put(Some("2"), false), Some(start + LEASE)));
+    }
+
+    #[test]
+    fn a_leader_that_cannot_renew_stops_while_the_lease_still_lasts() {
+        let (mut election, start) = leader();
+        election.failed(start + RENEW_DEADLINE - SECOND);
+        assert_eq!(election.step(start + RENEW_DEADLINE - SECOND), Step::Wait(start + RENEW_DEADLINE));
+        assert_eq!(election.step(start + RENEW_DEADLINE), Step::Stop(Lost::NotRenewed));
+    }
+
+    #[test]
+    fn a_leader_that_sees_another_one_stops() {
+        let (mut election, start) = leader();
+        election.failed(start + RETRY);
+        election.looked(Some(lease("2", Some("other"))), start + 2 * RETRY);
+        assert_eq!(election.step(start + 2 * RETRY), Step::Stop(Lost::Taken { by: "other".to_owned() }));
+    }
+
+    #[test]
+    fn a_candidate_waits_from_when_it_last_saw_the_lease_change() {
+        let (mut election, start) = candidate();
+        election.looked(Some(lease("1", Some("other"))), start + LEASE - SECOND);
+        assert_eq!(election.step(start + LEASE), Step::Wait(start + LEASE - SECOND + RETRY), "nothing changed");
+        election.looked(Some(lease("2", Some("other"))), start + LEASE);
+        election.looked(Some(lease("2", Some("other"))), start + 2 * LEASE - SECOND);
+        assert_eq!(election.step(start + 2 * LEASE - SECOND), Step::Wait(start + 2 * LEASE - SECOND + RETRY));
+        election.looked(Some(lease("2", Some("other"))), start + 2 * LEASE);
+        assert_eq!(election.step(start + 2 * LEASE), put(Some("2"), true));
+    }
+
+    #[test]
+    fn a_holder_that_keeps_its_lease_for_longer_is_waited_for() {
+        let (mut election, start) = candidate();
+        let long = Seen { lasts: 2 * LEASE, ..lease("2", Some("other")) };
+        election.looked(Some(long.clone()), start);
+        election.looked(Some(long.clone()), start + 2 * LEASE - SECOND);
+        assert_eq!(election.step(start + 2 * LEASE - SECOND), Step::Wait(start + 2 * LEASE - SECOND + RETRY));
+        election.looked(Some(long), start + 2 * LEASE);
+        assert_eq!(election.step(start + 2 * LEASE), put(Some("2"), true));
+    }
+
+    #[test]
+    fn a_lease_that_is_deleted_ends_no_leadership() {
+        let (mut candidate, start) = candidate();
+        candidate.looked(None, start);
+        assert_eq!(candidate.step(start), Step::Wait(start + RETRY), "its holder may not know yet");
+        candidate.looked(None, start + LEASE);
+        assert_eq!(candidate.step(start + LEASE), put(None, true));
+
+        let (mut leader, start) = leader();
+        leader.failed(start + RETRY);
+        leader.looked(None, start + 2 * RETRY);
+        assert_eq!(leader.step(start + 2 * RETRY), put(None, true));
+    }
+
+    #[test]
+    fn who_leaves_gives_back_what_it_has_and_nothing_else() {
+        let (mut leader, start) = leader();
+        let gives_back = Claim { replaces: Some("1".to_owned()), holder: None, takes_over: false };
+        assert_eq!(leader.parting(), Some(Step::Put(gives_back)));
+        leader.failed(start);
+        assert_eq!(leader.parting(), Some(Step::Look), "it may have landed");
+        leader.looked(Some(lease("2", Some("other"))), start);
+        assert_eq!(leader.parting(), None);
+        let (mut leader, start) = self::leader();
+        leader.written(lease("2", None), start);
+        assert_eq!((leader.parting(), leader.until()), (None, None));
+    }
 }

@@ -46,7 +46,7 @@ enum Lose {
 }
 
 fn faults(places: usize, until: f64) -> impl Strategy<Value = Vec<Fault>> {
-    let (at, place, lasts) = (0.0..until, 0..places, 0.1..40.0);
+    let (at, place, lasts) = (0.0..until, 0..places, 0.1f64..40.0);
     let fault = (0u8..6, at, place, lasts).prop_map(move |(kind, at, place, lasts)| {
         let lasts = lasts.min(until - at);
         match kind {
@@ -161,7 +161,8 @@ impl World {
     fn after(&mut self, seconds: f64, event: Event) {
         let at = Duration::from_secs_f64((self.now + seconds.max(0.0)).max(0.0));
         self.made += 1;
-        self.events.insert((u64::try_from(at.as_micros()).unwrap(), self.made), event);
+        // Rounded up: who is woken too early waits for no time at all, for ever.
+        self.events.insert((u64::try_from(at.as_micros()).unwrap() + 1, self.made), event);
     }
 
     /// Lets the world go on until `end`, in seconds.

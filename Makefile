@@ -155,6 +155,7 @@ schemas: ## Write the published schemas and lists again; a test fails when they 
 	WRITE_DOCS=1 cargo test -p im-protocol --test it published
 	WRITE_DOCS=1 cargo test -p im-server --test it documented
 	WRITE_DOCS=1 cargo test -p imcluster-crds --test it published
+	WRITE_DOCS=1 cargo test -p imcluster-operator --test it documented
 
 .PHONY: load
 load: ## Measure a running server, see docs/performance.md; ARGS='sends --rate 5000'

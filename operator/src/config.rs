@@ -1,5 +1,7 @@
 //! The command line: every setting is a flag and an environment variable.
 
+#![allow(clippy::doc_markdown, reason = "settings are read as plain text, by --help")]
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;

@@ -48,6 +48,7 @@ async fn operate(settings: &Settings) -> anyhow::Result<()> {
     let _upkeep = AbortOnDropHandle::new(tokio::spawn(metrics::keep(handle.clone())));
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("listen on {}", settings.listen))?;
+    tracing::info!("probes and metrics on {}", listener.local_addr()?);
     let router = http::router(readiness.clone(), handle);
     let _http = AbortOnDropHandle::new(tokio::spawn(async { axum::serve(listener, router).await }));
 
@@ -66,7 +67,7 @@ async fn operate(settings: &Settings) -> anyhow::Result<()> {
     let LeaseSettings { lease_namespace, lease_name, identity } = &settings.lease;
     let lease = KubeLease::new(lease_client, lease_namespace.as_ref().unwrap_or(&own), lease_name);
     let mut leadership = Leadership::seek(lease, unique(identity.as_deref())?);
-    readiness.ready();
+    readiness.reached();
     tokio::select! {
         () = shutdown.cancelled() => {}
         lost = leadership.lost() => return Err(lost),

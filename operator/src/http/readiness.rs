@@ -20,7 +20,7 @@ impl Readiness {
     }
 
     /// From now on it is ready.
-    pub fn ready(&self) {
+    pub fn reached(&self) {
         *self.0.lock() = None;
     }
 

@@ -246,8 +246,8 @@ mod tests {
     #[test]
     fn a_leader_that_cannot_renew_stops_while_the_lease_still_lasts() {
         let (mut election, start) = leader();
-        election.failed(start + RENEW_DEADLINE - SECOND);
-        assert_eq!(election.step(start + RENEW_DEADLINE - SECOND), Step::Wait(start + RENEW_DEADLINE));
+        election.failed(start + RENEW_DEADLINE.saturating_sub(SECOND));
+        assert_eq!(election.step(start + RENEW_DEADLINE.saturating_sub(SECOND)), Step::Wait(start + RENEW_DEADLINE));
         assert_eq!(election.step(start + RENEW_DEADLINE), Step::Stop(Lost::NotRenewed));
     }
 
@@ -262,11 +262,18 @@ mod tests {
     #[test]
     fn a_candidate_waits_from_when_it_last_saw_the_lease_change() {
         let (mut election, start) = candidate();
-        election.looked(Some(lease("1", Some("other"))), start + LEASE - SECOND);
-        assert_eq!(election.step(start + LEASE), Step::Wait(start + LEASE - SECOND + RETRY), "nothing changed");
+        election.looked(Some(lease("1", Some("other"))), start + LEASE.saturating_sub(SECOND));
+        assert_eq!(
+            election.step(start + LEASE),
+            Step::Wait(start + LEASE.saturating_sub(SECOND) + RETRY),
+            "nothing changed"
+        );
         election.looked(Some(lease("2", Some("other"))), start + LEASE);
-        election.looked(Some(lease("2", Some("other"))), start + 2 * LEASE - SECOND);
-        assert_eq!(election.step(start + 2 * LEASE - SECOND), Step::Wait(start + 2 * LEASE - SECOND + RETRY));
+        election.looked(Some(lease("2", Some("other"))), start + (2 * LEASE).saturating_sub(SECOND));
+        assert_eq!(
+            election.step(start + (2 * LEASE).saturating_sub(SECOND)),
+            Step::Wait(start + (2 * LEASE).saturating_sub(SECOND) + RETRY)
+        );
         election.looked(Some(lease("2", Some("other"))), start + 2 * LEASE);
         assert_eq!(election.step(start + 2 * LEASE), put(Some("2"), true));
     }
@@ -276,8 +283,11 @@ mod tests {
         let (mut election, start) = candidate();
         let long = Seen { lasts: 2 * LEASE, ..lease("2", Some("other")) };
         election.looked(Some(long.clone()), start);
-        election.looked(Some(long.clone()), start + 2 * LEASE - SECOND);
-        assert_eq!(election.step(start + 2 * LEASE - SECOND), Step::Wait(start + 2 * LEASE - SECOND + RETRY));
+        election.looked(Some(long.clone()), start + (2 * LEASE).saturating_sub(SECOND));
+        assert_eq!(
+            election.step(start + (2 * LEASE).saturating_sub(SECOND)),
+            Step::Wait(start + (2 * LEASE).saturating_sub(SECOND) + RETRY)
+        );
         election.looked(Some(long), start + 2 * LEASE);
         assert_eq!(election.step(start + 2 * LEASE), put(Some("2"), true));
     }

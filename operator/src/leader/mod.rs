@@ -6,7 +6,7 @@
 //! and nothing of it may go on. The restarted process is a candidate like any other.
 //!
 //! What no clock can promise is what happens between the look at the clock and the arrival of a write: a process that stands still
-//! there for longer than the lease lasts writes late. So writes that cannot be taken back look at what they change first, and
+//! there for longer than the lease lasts writes late, and on a machine that is suspended the clock stands still as well. So writes that cannot be taken back look at what they change first, and
 //! name its version.
 
 pub mod election;

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
 
 use super::election::{Claim, Election, LEASE, RETRY, Seen, Step};
 use super::task::REQUEST;
@@ -105,8 +105,18 @@ impl Process {
 
     /// Until when it may have a write under way.
     fn writes_until(&self) -> Option<f64> {
-        let last = self.true_time(self.election.until()? - LEFT_FOR_WRITES + WRITE_LIMIT);
+        let last = self.last_begin()? + WRITE_LIMIT.as_secs_f64() / self.rate;
         Some(self.gave_up.map_or(last, |gave_up| gave_up.min(last)))
+    }
+
+    /// When the last write may begin.
+    fn last_begin(&self) -> Option<f64> {
+        Some(self.true_time(self.election.until()?) - LEFT_FOR_WRITES.as_secs_f64() / self.rate)
+    }
+
+    /// Whether a write may begin.
+    fn may_write(&self, now: f64) -> bool {
+        self.gave_up.is_none() && self.last_begin().is_some_and(|last| now < last)
     }
 
     fn leads(&self, now: f64) -> bool {
@@ -308,7 +318,9 @@ impl World {
             Err(()) => process.election.failed(sent),
         }
         if process.election.until().is_some() {
-            self.check(id);
+            if self.processes[id].may_write(self.now) {
+                self.check(id);
+            }
             if !led {
                 self.reigns.push((self.now, id));
             }

@@ -127,15 +127,12 @@ impl<L: Leases> Candidate<L> {
         let patience = self.election.gives_up().map(Instant::from_std).filter(|&at| at > sent);
         let patience = patience.map_or(sent + REQUEST, |at| at.min(sent + REQUEST));
         let answer = timeout_at(patience, async {
-            match step {
-                Step::Put(claim) => {
-                    let lease = self.leases.put(&claim).await?;
-                    self.election.written(lease, sent.into_std());
-                }
-                _ => {
-                    let lease = self.leases.look().await?;
-                    self.election.looked(lease, Instant::now().into_std());
-                }
+            if let Step::Put(claim) = step {
+                let lease = self.leases.put(&claim).await?;
+                self.election.written(lease, sent.into_std());
+            } else {
+                let lease = self.leases.look().await?;
+                self.election.looked(lease, Instant::now().into_std());
             }
             Ok(())
         });
@@ -237,7 +234,7 @@ mod tests {
         let (writing, leads) = (first.writing(), first.leading());
         api.0.lock().hangs = true;
         let cut = Instant::now();
-        tokio::time::sleep(LEASE - LEFT_FOR_WRITES - Duration::from_millis(1)).await;
+        tokio::time::sleep(LEASE.saturating_sub(LEFT_FOR_WRITES + Duration::from_millis(1))).await;
         assert!(writing.left().is_some());
         tokio::time::sleep(Duration::from_millis(2)).await;
         assert!(writing.left().is_none() && *leads.borrow());

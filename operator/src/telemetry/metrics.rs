@@ -87,7 +87,7 @@ pub const METRICS: &[Metric] = &[
         Counter,
         Unit::Count,
         &["call", "result"],
-        "Calls to Kafka, by what came of them",
+        "Calls to Kafka, by what came of them: ok, or what was wrong, in a word. What Kafka says of single topics is not in here",
     ),
     metric("imcluster_operator_events_total", Counter, Unit::Count, &["reason"], "Events told about ImClusters"),
     metric(

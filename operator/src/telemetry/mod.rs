@@ -1,5 +1,6 @@
 //! What a run tells about itself: the log, and [`metrics`].
 
+pub mod kafka;
 pub mod metrics;
 
 use std::io::IsTerminal as _;

@@ -1,3 +1,6 @@
-//! What the operator does beside real components. These tests are ignored unless asked for.
+//! The operator as its users meet it. What needs real components is ignored unless asked for.
 
+mod api;
+mod documented;
+mod process;
 mod topics_on_kafka;

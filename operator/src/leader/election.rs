@@ -133,7 +133,7 @@ impl Election {
         let sight = Sight { lease, free };
         let waits = self.renewed.is_none() && !self.may_claim(&sight, now);
         self.due = if waits { now + RETRY } else { now };
-        self.certain = !waits;
+        self.certain = true;
         self.sight = Some(sight);
     }
 
@@ -315,6 +315,7 @@ mod tests {
         assert_eq!(leader.parting(), Some(Step::Look), "it may have landed");
         leader.looked(Some(lease("2", Some("other"))), start);
         assert_eq!(leader.parting(), None);
+        assert_eq!(candidate().0.parting(), None);
         let (mut leader, start) = self::leader();
         leader.written(lease("2", None), start);
         assert_eq!((leader.parting(), leader.until()), (None, None));

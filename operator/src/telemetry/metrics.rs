@@ -89,6 +89,13 @@ pub const METRICS: &[Metric] = &[
         &["call", "result"],
         "Calls to Kafka, by what came of them: ok, or what was wrong, in a word. What Kafka says of single topics is not in here",
     ),
+    metric(
+        "imcluster_operator_topic_troubles_total",
+        Counter,
+        Unit::Count,
+        &["reason"],
+        "What was found wrong when topics were looked at, by the reason that the condition TopicsReady has then",
+    ),
     metric("imcluster_operator_events_total", Counter, Unit::Count, &["reason"], "Events told about ImClusters"),
     metric(
         "imcluster_operator_event_failures_total",

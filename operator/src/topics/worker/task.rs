@@ -131,7 +131,8 @@ impl Task {
 
     pub(super) fn end(&self, cluster: &str, ended: Ended<'_>) {
         for trouble in ended.problems.troubles() {
-            metrics::counter!("im_operator_kafka_errors_total", "reason" => trouble.reason.as_str()).increment(1);
+            metrics::counter!("imcluster_operator_topic_troubles_total", "reason" => trouble.reason.as_str())
+                .increment(1);
         }
         if self.shared.board.end(&self.settings, cluster, ended) {
             self.shared.wake.wake(cluster);

@@ -14,7 +14,7 @@ use crate::cases::{Case, Write, cases, merged, smallest};
 use crate::eventually::eventually;
 
 /// Installs it, once, and returns what the API server remarks.
-fn define() -> &'static str {
+pub(crate) fn define() -> &'static str {
     static WARNED: LazyLock<String> = LazyLock::new(|| {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/imclusters.yaml");
         let definition = fs::read_to_string(file).unwrap();

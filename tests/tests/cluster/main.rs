@@ -7,6 +7,7 @@ mod eventually;
 mod gateway;
 mod life;
 mod machine;
+mod manifests;
 mod played;
 mod pods;
 mod world;

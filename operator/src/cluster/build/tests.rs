@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use imcluster_crds::{ImCluster, MAX_DRAIN_SECONDS};
+use imcluster_crds::settings::OPERATORS_OWN;
+use imcluster_crds::{ImCluster, MAX_DRAIN_SECONDS, Settings};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
@@ -325,6 +326,34 @@ fn the_configuration_file_is_toml_and_says_what_the_spec_says() {
     assert_eq!(file["kafka-topic-prefix"].as_str(), Some("im.chat."));
     assert_eq!(file["kafka-brokers"].as_str(), Some("kafka.im.svc:9092"));
     assert_eq!(file["max-connections"].as_str(), Some("20000"));
+}
+
+/// The names in im-server's documentation, which is made from its settings; of a secret also the file's.
+fn known_to_im_server() -> BTreeSet<String> {
+    let documentation = include_str!("../../../../docs/configuration.md");
+    let rows = documentation.lines().filter_map(|line| line.strip_prefix("| `--"));
+    let name = |row: &str| row.split([' ', '`']).next().unwrap_or_default().to_owned();
+    rows.flat_map(|row| {
+        [name(row), format!("{}-file", name(row))].into_iter().take(if row.contains("**Secret**") { 2 } else { 1 })
+    })
+    .collect()
+}
+
+#[test]
+fn im_server_knows_every_setting_and_the_operator_keeps_its_own_to_itself() {
+    let known = known_to_im_server();
+    assert!(known.contains("database-url-file") && known.contains("listen"));
+    for patch in options().into_iter().map(|(_, patch)| patch).chain([everything()]) {
+        let objects = objects(&patch);
+        let file: toml::Table = config(&objects).parse().expect("TOML");
+        for name in file.keys().filter(|name| *name != "setting-of-tomorrow") {
+            assert!(known.contains(name), "im-server knows no {name}");
+            assert!(
+                OPERATORS_OWN.contains(&name.as_str()) || Settings::names().contains(name),
+                "{name} could be set by extraConfig"
+            );
+        }
+    }
 }
 
 #[test]

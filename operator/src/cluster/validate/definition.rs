@@ -15,6 +15,7 @@ use super::Refusal;
 struct Definition {
     bounds: Bounds,
     rules: CompiledSchema,
+    evaluator: Rules,
 }
 
 static DEFINITION: LazyLock<Definition> = LazyLock::new(|| {
@@ -24,6 +25,7 @@ static DEFINITION: LazyLock<Definition> = LazyLock::new(|| {
     Definition {
         bounds: jsonschema::draft4::new(&schema).expect("the schema of a definition is one"),
         rules: compile_schema(&schema),
+        evaluator: Rules::new(),
     }
 });
 
@@ -48,7 +50,7 @@ fn check_bounds(written: &Value) -> Result<(), Refusal> {
 }
 
 fn check_rules(written: &Value) -> Result<(), Refusal> {
-    let broken = match Rules::new().validate_compiled(&DEFINITION.rules, written, None) {
+    let broken = match DEFINITION.evaluator.validate_compiled(&DEFINITION.rules, written, None) {
         Ok(()) => return Ok(()),
         Err(broken) => broken.into_vec(),
     };

@@ -301,3 +301,34 @@ fn a_message_fits_into_a_condition_whatever_the_resource_says() {
         assert!(message.len() < 1_000, "{} bytes", message.len());
     }
 }
+
+/// The resources of an example, and the Secrets that it shows.
+fn example(text: &str) -> (Vec<ImCluster>, Secrets) {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let of_kind = |kind: &'static str| documents.iter().filter(move |document| document["kind"] == kind);
+    let clusters = of_kind("ImCluster").map(|document| serde_json::from_value(document.clone()).expect("a resource"));
+    let secrets = of_kind("Secret").map(|document| {
+        let keys = document["stringData"].as_object().into_iter().flatten();
+        let keys = keys.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().as_bytes().to_vec()));
+        (document["metadata"]["name"].as_str().unwrap_or_default().to_owned(), Some(keys.collect()))
+    });
+    (clusters.collect(), secrets.collect())
+}
+
+#[test]
+fn every_example_is_accepted_and_the_smallest_has_all_that_it_needs() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/examples");
+    let mut accepted = 0;
+    for entry in std::fs::read_dir(folder).expect("there are examples") {
+        let path = entry.expect("an example").path();
+        let (clusters, secrets) = example(&std::fs::read_to_string(&path).expect("text"));
+        for cluster in clusters {
+            let valid = validate(&cluster, &secrets).unwrap_or_else(|refusal| panic!("{}: {refusal}", path.display()));
+            if path.ends_with("smallest.yaml") {
+                assert!(matches!(valid.references(), References::Resolved(_)), "{:?}", valid.references());
+            }
+            accepted += 1;
+        }
+    }
+    assert!(accepted >= 2);
+}

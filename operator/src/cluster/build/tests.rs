@@ -1,4 +1,5 @@
-//! Whole objects, and what changes them.
+//! Whole objects, and what changes them. `INSTA_UPDATE=always cargo test -p imcluster-operator` writes the snapshots again; what
+//! changed in them is looked at before it is committed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

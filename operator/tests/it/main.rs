@@ -2,5 +2,6 @@
 
 mod api;
 mod documented;
+mod manifests;
 mod process;
 mod topics_on_kafka;

@@ -38,7 +38,8 @@ async fn asked(client: &Client) -> Result<Answer, kube::Error> {
     match client.list_api_group_resources(&ImCluster::api_version(&())).await {
         Ok(list) if list.resources.iter().any(|resource| resource.name == ImCluster::plural(&())) => Ok(Answer::Known),
         Ok(_) => Ok(Answer::Unknown),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Answer::Unknown),
+        // By the code: what stands beside it is no status, but text.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Answer::Unknown),
         Err(error) => Err(error),
     }
 }

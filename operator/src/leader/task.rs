@@ -141,7 +141,7 @@ impl<L: Leases> Candidate<L> {
             Ok(Ok(())) => return,
             Ok(Err(LeaseError::Conflict)) => tracing::debug!("the lease was not written: another process was first"),
             Ok(Err(error)) => tracing::warn!("the lease cannot be read or written: {error}"),
-            Err(_) => tracing::warn!("no answer about the lease within {} s", REQUEST.as_secs()),
+            Err(_) => tracing::warn!("no answer about the lease in time"),
         }
         self.election.failed(sent.into_std());
     }

@@ -92,7 +92,7 @@ fn refused(code: StatusCode, reason: &str) -> Response {
 
 async fn resources(State(kept): Shared) -> Response {
     if !kept.lock().defined {
-        return refused(StatusCode::NOT_FOUND, "NotFound");
+        return (StatusCode::NOT_FOUND, "404 page not found\n").into_response();
     }
     let resource = json!({ "name": "imclusters", "singularName": "imcluster", "namespaced": true, "kind": "ImCluster",
                            "verbs": ["get"] });

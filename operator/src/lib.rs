@@ -22,3 +22,8 @@ pub mod running;
 pub mod telemetry;
 pub mod topics;
 pub mod wake;
+pub mod watch;
+
+mod run;
+
+pub use run::run;

@@ -2,14 +2,17 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser as _;
 use imcluster_operator::config::{Cli, Command, LeaseSettings, Settings};
+use imcluster_operator::events::Events;
 use imcluster_operator::http::{self, Readiness};
 use imcluster_operator::leader::{KubeLease, Leadership};
+use imcluster_operator::running::Running;
 use imcluster_operator::telemetry::{self, metrics};
-use imcluster_operator::{client, definition};
+use imcluster_operator::{client, definition, topics};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -66,10 +69,23 @@ async fn operate(settings: &Settings) -> anyhow::Result<()> {
     }
     let LeaseSettings { lease_namespace, lease_name, identity } = &settings.lease;
     let lease = KubeLease::new(lease_client, lease_namespace.as_ref().unwrap_or(&own), lease_name);
-    let mut leadership = Leadership::seek(lease, unique(identity.as_deref())?);
-    readiness.reached();
+    let identity = unique(identity.as_deref())?;
+    let mut leadership = Leadership::seek(lease, identity.clone());
+    readiness.wait_for("what is watched to be read");
+    let mut work = tokio::spawn(imcluster_operator::run(Running {
+        events: Events::start(client.clone(), leadership.writing(), identity),
+        client,
+        own_namespace: own,
+        namespaces,
+        release: settings.image.clone(),
+        writing: leadership.writing(),
+        leading: leadership.leading(),
+        kafka: Arc::new(topics::admin::connect),
+        readiness,
+        shutdown,
+    }));
     tokio::select! {
-        () = shutdown.cancelled() => {}
+        ended = &mut work => ended??,
         lost = leadership.lost() => return Err(lost),
     }
     leadership.release().await;

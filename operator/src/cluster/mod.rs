@@ -1,8 +1,30 @@
 //! One reconcile of an `ImCluster`, in five steps: `dereference` reads what the spec refers to and what there is; `validate`
 //! refuses what cannot work; `build` makes the objects, pure, and cannot fail; `apply` writes what differs; `status` tells.
+//!
+//! In the middle stands the machine of [`crate::drain`]: it decides what the record should be, and what follows from the record
+//! as it is. The record is written until it says what it should, and only then something is done.
 
+pub mod apply;
 pub mod build;
-mod hash;
+pub mod conditions;
 pub mod names;
-mod strict;
+pub mod pods;
 pub mod validate;
+
+mod conflict;
+mod delete;
+mod dereference;
+mod hash;
+mod last_look;
+mod look;
+mod memory;
+mod news;
+mod reconcile;
+mod record;
+mod status;
+mod strict;
+
+pub use last_look::LastLook;
+pub use memory::Memories;
+pub use reconcile::{Context, Parts, ReconcileError, Shared, again, reconcile};
+pub use record::parse;

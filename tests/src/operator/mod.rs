@@ -2,11 +2,13 @@
 //! reach, and a namespace for each test.
 
 mod log;
+mod process;
 mod tenant;
 mod world;
 mod writes;
 
 pub use log::Log;
+pub use process::{Operator, RELEASE};
 pub use tenant::Tenant;
 pub use world::World;
 pub use writes::{Write, Writes};

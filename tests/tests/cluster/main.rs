@@ -8,6 +8,7 @@ mod gateway;
 mod life;
 mod machine;
 mod manifests;
+mod operator;
 mod played;
 mod pods;
 mod world;

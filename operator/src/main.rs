@@ -80,7 +80,7 @@ async fn operate(settings: &Settings) -> anyhow::Result<()> {
         release: settings.image.clone(),
         writing: leadership.writing(),
         leading: leadership.leading(),
-        kafka: Arc::new(topics::admin::connect),
+        kafka: telemetry::kafka::counted(Arc::new(topics::admin::connect)),
         readiness,
         shutdown,
     }));

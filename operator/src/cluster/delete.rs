@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 
 use super::build::Kind;
 use super::look::Look;
@@ -18,6 +18,8 @@ use super::record::FINALIZER;
 use super::validate::{self, References};
 use super::{names, status};
 use crate::drain::{self, Situation};
+use crate::events::Event;
+use crate::telemetry::metrics;
 use crate::topics::{KafkaSettings, Report, Wish};
 
 /// How long a namespace that ends waits for Kafka.
@@ -125,7 +127,8 @@ async fn last_attempt(
         return release(context, object).await;
     }
     if waited >= NAMESPACE_WAITS || kafka.is_none() {
-        metrics::counter!("imcluster_finalizers_given_up_total").increment(1);
+        metrics::gave_up_finalizer();
+        context.shared.events.publish(&cluster.object_ref(&()), Event::FinalizerReleased(names.clone()));
         tracing::warn!(namespace = cluster.namespace(), name = cluster.name_any(), topics = ?names,
             "the namespace ends, and Kafka did not delete the topics in time: they stay");
         return release(context, object).await;

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use imcluster_crds::conditions::ConditionType;
+use imcluster_crds::conditions::{ConditionType, Reason};
 use imcluster_crds::{ImClusterStatus, ServerId, ServerPhase, ServerStatus, TopicOrigin};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::build::RollReason;
 use super::conditions::{self, UNDER_WAY};
+use crate::drain::{LiveSet, Release, Step, TemplateGate};
 use crate::events::Event;
+use crate::topics::Report;
 
 /// What a record tells when it takes the place of another.
 pub(super) fn of_servers(before: &[ServerStatus], after: &[ServerStatus]) -> Vec<Event> {
@@ -57,6 +60,32 @@ pub(super) fn of_servers(before: &[ServerStatus], after: &[ServerStatus]) -> Vec
     all.into_iter().chain(drains).filter(|(nothing, _)| !nothing).map(|(_, event)| event).collect()
 }
 
+/// What a step tells when it was done.
+pub(super) fn of_step(
+    step: &Step,
+    live: Option<&LiveSet>,
+    roll: Option<RollReason>,
+    topics: Option<&Report>,
+) -> Vec<Event> {
+    let mut events = Vec::new();
+    if let Some(live) = live.filter(|live| live.replicas != step.replicas) {
+        let left = |why: &Release| matches!(why, Release::Drained | Release::DeadlinePassed);
+        let left: BTreeSet<_> = step.released.iter().filter(|(_, why)| left(why)).map(|(id, _)| *id).collect();
+        if !left.is_empty() {
+            events.push(Event::DrainFinished(left));
+        }
+        events.push(Event::GatewaysScaled { from: live.replicas, to: step.replicas });
+    }
+    if let Some(reason) = roll.filter(|_| step.template == TemplateGate::Open) {
+        events.push(Event::RollStarted(reason));
+    }
+    events.extend(step.presumed_dead.iter().map(|id| Event::PodPresumedDead(*id)));
+    if topics.is_some_and(|report| report.auto_create) {
+        events.push(Event::TopicCreationByBrokers);
+    }
+    events
+}
+
 /// What a status tells when it takes the place of another: conditions that turned bad, and the switch of the pause.
 pub(super) fn of_status(before: &ImClusterStatus, after: &ImClusterStatus) -> Vec<Event> {
     let find = |status: &ImClusterStatus, kind: ConditionType| -> Option<Condition> {
@@ -69,6 +98,13 @@ pub(super) fn of_status(before: &ImClusterStatus, after: &ImClusterStatus) -> Ve
         if !same && let Some(reason) = conditions::reason(&now.reason).filter(|reason| !UNDER_WAY.contains(reason)) {
             events.push(Event::Trouble(reason, now.message));
         }
+    }
+    let rolling =
+        |status| find(status, ConditionType::GatewaysReady).is_some_and(|it| it.reason == Reason::Rolling.as_str());
+    let done =
+        find(after, ConditionType::GatewaysReady).is_some_and(|it| it.reason == Reason::GatewaysInPlace.as_str());
+    if rolling(before) && done {
+        events.push(Event::RollFinished);
     }
     let paused = |status| find(status, ConditionType::Paused).is_some_and(|condition| condition.status == "True");
     match (paused(before), paused(after)) {

@@ -308,6 +308,10 @@ impl Reconcile<'_> {
             current: u16::try_from(look.pods.len()).unwrap_or(u16::MAX),
         };
         self.apply(&plan.objects(&decision)).await?;
+        let about = self.cluster.object_ref(&());
+        for event in news::of_step(&step, look.live().as_ref(), plan.roll, heard.topics.as_deref()) {
+            shared.events.publish(&about, event);
+        }
         let outcome = Outcome {
             accepted,
             look: &look,

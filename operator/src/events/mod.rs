@@ -14,6 +14,8 @@ use kube::runtime::events::EventType::{self, Normal, Warning};
 
 pub use teller::Events;
 
+use crate::cluster::build::RollReason;
+
 /// Something that happened to an `ImCluster`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -23,8 +25,6 @@ pub enum Event {
     TopicsRecreated(BTreeSet<String>),
     /// See [`Reason::TopicsAdopted`]: names.
     TopicsAdopted(BTreeSet<String>),
-    /// See [`Reason::TopicsConfigured`]: names.
-    TopicsConfigured(BTreeSet<String>),
     /// See [`Reason::TopicsDeleted`]: names.
     TopicsDeleted(BTreeSet<String>),
     /// See [`Reason::TopicCreationByBrokers`].
@@ -45,11 +45,9 @@ pub enum Event {
     /// See [`Reason::PodPresumedDead`].
     PodPresumedDead(ServerId),
     /// See [`Reason::RollStarted`].
-    RollStarted(RollCause),
+    RollStarted(RollReason),
     /// See [`Reason::RollFinished`].
     RollFinished,
-    /// See [`Reason::ReferenceVanished`]: the Secret's name.
-    ReferenceVanished(String),
     /// See [`Reason::Paused`].
     Paused,
     /// See [`Reason::Resumed`].
@@ -58,21 +56,6 @@ pub enum Event {
     FinalizerReleased(BTreeSet<String>),
     /// A condition turned bad: its reason is the event's, its message the text.
     Trouble(conditions::Reason, String),
-}
-
-/// Why gateways are restarted one by one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RollCause {
-    /// Another image.
-    Image,
-    /// Other settings of im-server.
-    Settings,
-    /// Other content of a Secret that the spec names.
-    Secret,
-    /// Another pod template: resources, labels, what `gateways.podTemplate` says.
-    Template,
-    /// The annotation `imcluster.dev/restartedAt`.
-    Asked,
 }
 
 /// The reasons of events with their type, what the operator was doing, and what each says.
@@ -116,7 +99,6 @@ reasons! {
     Warning KeepTopics TopicsRecreated:
         "Topics of gateways that serve were missing, and were made again. Clients are told to fetch what they missed.";
     Normal KeepTopics TopicsAdopted: "Topics were there before. They are used, and never deleted.";
-    Normal KeepTopics TopicsConfigured: "Settings of topics were not those of the spec, and were put right.";
     Normal KeepTopics TopicsDeleted: "Topics of gateways that are gone were deleted.";
     Warning KeepTopics TopicCreationByBrokers:
         "Kafka makes topics that somebody only asks about: with its own settings, and not the operator's. Set \
@@ -129,8 +111,6 @@ reasons! {
         "A pod should have been gone a minute ago. It counts as dead, and its server id and topic are dealt with.";
     Normal Roll RollStarted: "Gateways are restarted one by one.";
     Normal Roll RollFinished: "All gateways are what the spec wants.";
-    Warning ReadSpec ReferenceVanished:
-        "A Secret that the gateways were made with is gone. They go on with what they have, and nothing is restarted.";
     Normal ReadSpec Paused: "From now on everything is left as it is.";
     Normal ReadSpec Resumed: "From now on the spec is followed again.";
     Warning Delete FinalizerReleased:
@@ -144,7 +124,6 @@ impl Event {
             Self::TopicsCreated(_) => Reason::TopicsCreated,
             Self::TopicsRecreated(_) => Reason::TopicsRecreated,
             Self::TopicsAdopted(_) => Reason::TopicsAdopted,
-            Self::TopicsConfigured(_) => Reason::TopicsConfigured,
             Self::TopicsDeleted(_) => Reason::TopicsDeleted,
             Self::TopicCreationByBrokers => Reason::TopicCreationByBrokers,
             Self::GatewaysScaled { .. } => Reason::GatewaysScaled,
@@ -154,7 +133,6 @@ impl Event {
             Self::PodPresumedDead(_) => Reason::PodPresumedDead,
             Self::RollStarted(_) => Reason::RollStarted,
             Self::RollFinished => Reason::RollFinished,
-            Self::ReferenceVanished(_) => Reason::ReferenceVanished,
             Self::Paused => Reason::Paused,
             Self::Resumed => Reason::Resumed,
             Self::FinalizerReleased(_) => Reason::FinalizerReleased,
@@ -169,7 +147,6 @@ impl Event {
             Self::TopicsCreated(topics) => format!("Made {}", names(topics)),
             Self::TopicsRecreated(topics) => format!("Made again, because missing: {}", names(topics)),
             Self::TopicsAdopted(topics) => format!("Found, and never to be deleted: {}", names(topics)),
-            Self::TopicsConfigured(topics) => format!("Put the settings right of {}", names(topics)),
             Self::TopicsDeleted(topics) => format!("Deleted {}", names(topics)),
             Self::TopicCreationByBrokers => Reason::TopicCreationByBrokers.meaning().to_owned(),
             Self::GatewaysScaled { from, to } => format!("From {from} to {to} gateways"),
@@ -179,27 +156,12 @@ impl Event {
             Self::PodPresumedDead(server) => {
                 format!("The pod of gateway {server} should have been gone a minute ago, and counts as dead")
             }
-            Self::RollStarted(cause) => format!("Restarting gateways one by one: {}", cause.text()),
+            Self::RollStarted(reason) => reason.message().to_owned(),
             Self::RollFinished => "All gateways are restarted".to_owned(),
-            Self::ReferenceVanished(secret) => {
-                format!("Secret {secret} is gone: gateways go on with what they have, until it is back")
-            }
             Self::Paused => "Leaving everything as it is, until spec.paused is false".to_owned(),
             Self::Resumed => "Following the spec again".to_owned(),
             Self::FinalizerReleased(topics) => format!("Delete by hand: {}", names(topics)),
             Self::Trouble(_, message) => message.clone(),
-        }
-    }
-}
-
-impl RollCause {
-    const fn text(self) -> &'static str {
-        match self {
-            Self::Image => "another image",
-            Self::Settings => "other settings",
-            Self::Secret => "a Secret has other content",
-            Self::Template => "another pod template",
-            Self::Asked => "asked for by annotation",
         }
     }
 }

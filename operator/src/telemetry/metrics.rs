@@ -96,6 +96,13 @@ pub const METRICS: &[Metric] = &[
         &["reason"],
         "What was found wrong when topics were looked at, by the reason that the condition TopicsReady has then",
     ),
+    metric(
+        "imcluster_operator_finalizers_given_up_total",
+        Counter,
+        Unit::Count,
+        &[],
+        "ImClusters let go with their namespace although Kafka had not deleted their topics",
+    ),
     metric("imcluster_operator_events_total", Counter, Unit::Count, &["reason"], "Events told about ImClusters"),
     metric(
         "imcluster_operator_event_failures_total",
@@ -156,6 +163,11 @@ pub fn requested(verb: &'static str, resource: &str, code: String, took: Duratio
     counter!("imcluster_operator_api_requests_total", "verb" => verb, "resource" => resource.clone(), "code" => code)
         .increment(1);
     histogram!("imcluster_operator_api_request_seconds", "verb" => verb, "resource" => resource).record(took);
+}
+
+/// An `ImCluster` goes, and its topics stay.
+pub fn gave_up_finalizer() {
+    counter!("imcluster_operator_finalizers_given_up_total").increment(1);
 }
 
 /// A call to Kafka ended: which, and what came of it in a word.

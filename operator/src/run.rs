@@ -72,7 +72,7 @@ pub async fn run(running: Running) -> anyhow::Result<()> {
     let dispatcher = tokio::spawn(dispatch(wake, wakes));
     let filled = async {
         for watched in &watched {
-            watched.filled().await?;
+            watched.filled().await;
         }
         readiness.reached();
         std::future::pending::<anyhow::Result<()>>().await

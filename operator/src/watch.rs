@@ -7,16 +7,19 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt};
 use imcluster_crds::ImCluster;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::utils::WatchStreamExt;
-use kube::runtime::{Predicate, predicates, watcher};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::{Predicate, predicates};
 use kube::{Api, Client, Resource};
+use tokio_util::task::TaskTracker;
 
 use crate::cluster::apply::{Live, resource};
 use crate::cluster::build::Kind;
@@ -37,6 +40,36 @@ pub struct Watched {
     /// All Secrets, without their content.
     pub secrets: Store<PartialObjectMeta<Secret>>,
     owned: Arc<HashMap<Kind, Store<Live>>>,
+    filling: Filling,
+}
+
+/// Which caches were not filled yet. A store of kube wakes only the last of those who wait for it, and the controller
+/// waits for it too.
+#[derive(Clone, Default)]
+struct Filling(TaskTracker);
+
+impl Filling {
+    /// What changed, once it is in the cache.
+    fn cache<K, S>(
+        &self,
+        events: S,
+        writer: Writer<K>,
+    ) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K, S>
+    where
+        K: Resource<DynamicType: Eq + Hash + Clone + Send> + Clone + Send + Sync + 'static,
+        S: Stream<Item = Result<Event<K>, watcher::Error>> + Send,
+    {
+        let mut unfilled = Some(self.0.token());
+        events
+            .default_backoff()
+            .reflect(writer)
+            .inspect(move |event| {
+                if let Ok(Event::InitDone) = event {
+                    drop(unfilled.take());
+                }
+            })
+            .touched_objects()
+    }
 }
 
 /// What wakes a reconcile.
@@ -62,74 +95,51 @@ pub fn im_clusters() -> ApiResource {
 pub fn watch(client: &Client, namespace: Option<&str>) -> (Watched, Triggers) {
     let all = watcher::Config::default();
     let ours = watcher::Config::default().labels(&names::managed());
+    let filling = Filling::default();
 
     let (clusters, writer) = store(im_clusters());
     let api: Api<DynamicObject> = api_with(client, namespace, &im_clusters());
     let spec =
         predicates::generation.combine(predicates::annotations).combine(predicates::finalizers).combine(deletion);
-    let cluster_changes = watcher(api, all.clone())
-        .default_backoff()
-        .reflect(writer)
-        .touched_objects()
+    let cluster_changes = filling
+        .cache(watcher(api, all.clone()), writer)
         .predicate_filter(spec, kube::runtime::PredicateConfig::default())
         .boxed();
 
     let (sets, writer) = reflector::store();
-    let set_changes = watcher(api_of::<StatefulSet>(client, namespace), ours.clone())
-        .default_backoff()
-        .modify(|set| set.metadata.managed_fields = None)
-        .reflect(writer)
-        .touched_objects()
-        .boxed();
+    let events = watcher(api_of::<StatefulSet>(client, namespace), ours.clone());
+    let set_changes = filling.cache(events.modify(|set| set.metadata.managed_fields = None), writer).boxed();
 
     let (pods, writer) = reflector::store();
-    let pod_changes = watcher(api_of::<Pod>(client, namespace), ours.clone())
-        .default_backoff()
-        .modify(slim)
-        .reflect(writer)
-        .touched_objects()
-        .boxed();
+    let pod_changes =
+        filling.cache(watcher(api_of::<Pod>(client, namespace), ours.clone()).modify(slim), writer).boxed();
 
     let (secrets, writer) = reflector::store();
-    let secret_changes = watcher(api_of::<PartialObjectMeta<Secret>>(client, namespace), all)
-        .default_backoff()
-        .modify(|secret| secret.metadata.managed_fields = None)
-        .reflect(writer)
-        .touched_objects()
-        .boxed();
+    let events = watcher(api_of::<PartialObjectMeta<Secret>>(client, namespace), all);
+    let secret_changes = filling.cache(events.modify(|secret| secret.metadata.managed_fields = None), writer).boxed();
 
     let mut stores = HashMap::new();
     let mut owned = Vec::new();
     for kind in Kind::ALL {
         let resource = resource(kind);
         let (reader, writer) = store(resource.clone());
-        let changes = watcher(api_with::<Live>(client, namespace, &resource), ours.clone())
-            .default_backoff()
-            .modify(|object| object.metadata.managed_fields = None)
-            .reflect(writer)
-            .touched_objects()
-            .boxed();
+        let events = watcher(api_with::<Live>(client, namespace, &resource), ours.clone());
+        let changes = filling.cache(events.modify(|object| object.metadata.managed_fields = None), writer).boxed();
         stores.insert(kind, reader);
         owned.push((resource, changes));
     }
 
-    let watched = Watched { clusters, sets, pods, secrets, owned: Arc::new(stores) };
+    let watched = Watched { clusters, sets, pods, secrets, owned: Arc::new(stores), filling };
     let triggers =
         Triggers { clusters: cluster_changes, sets: set_changes, pods: pod_changes, secrets: secret_changes, owned };
     (watched, triggers)
 }
 
 impl Watched {
-    /// Waits until every cache has been filled once.
-    pub async fn filled(&self) -> Result<(), reflector::store::WriterDropped> {
-        self.clusters.wait_until_ready().await?;
-        self.sets.wait_until_ready().await?;
-        self.pods.wait_until_ready().await?;
-        self.secrets.wait_until_ready().await?;
-        for store in self.owned.values() {
-            store.wait_until_ready().await?;
-        }
-        Ok(())
+    /// Waits until every cache has been filled once, while the triggers are polled.
+    pub async fn filled(&self) {
+        self.filling.0.close();
+        self.filling.0.wait().await;
     }
 
     /// An object that has our labels.
@@ -143,11 +153,11 @@ impl Watched {
     }
 }
 
-fn store<K>(resource: ApiResource) -> (Store<K>, reflector::store::Writer<K>)
+fn store<K>(resource: ApiResource) -> (Store<K>, Writer<K>)
 where
     K: Resource<DynamicType = ApiResource> + Clone + 'static,
 {
-    let writer = reflector::store::Writer::new(resource);
+    let writer = Writer::new(resource);
     (writer.as_reader(), writer)
 }
 

@@ -1,15 +1,17 @@
-//! A small API server: discovery and leases, as Kubernetes answers, over plain HTTP.
+//! A small API server: discovery and leases, as Kubernetes answers, over plain HTTP. Of everything else there is none.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use futures_util::stream;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -39,6 +41,7 @@ impl Api {
             .route("/apis/imcluster.dev/v1alpha1", get(resources))
             .route("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases", axum::routing::post(create))
             .route("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{name}", get(read).put(replace))
+            .fallback(get(nothing))
             .with_state(kept.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -97,6 +100,16 @@ async fn resources(State(kept): Shared) -> Response {
     let resource = json!({ "name": "imclusters", "singularName": "imcluster", "namespaced": true, "kind": "ImCluster",
                            "verbs": ["get"] });
     json!({ "kind": "APIResourceList", "groupVersion": "imcluster.dev/v1alpha1", "resources": [resource] })
+        .to_string()
+        .into_response()
+}
+
+/// An empty list, and a watch of it in which nothing happens.
+async fn nothing(uri: Uri) -> Response {
+    if uri.query().is_some_and(|query| query.contains("watch=true")) {
+        return Body::from_stream(stream::pending::<Result<Bytes, Infallible>>()).into_response();
+    }
+    json!({ "kind": "List", "apiVersion": "v1", "metadata": { "resourceVersion": "1" }, "items": [] })
         .to_string()
         .into_response()
 }

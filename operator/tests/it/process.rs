@@ -52,6 +52,16 @@ impl Operator {
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
+    /// Waits until it is ready.
+    async fn ready(&self) {
+        let ready = async {
+            while self.get("/readyz").await != (200, "ok".to_owned()) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(SOON, ready).await.expect("it gets ready");
+    }
+
     /// Waits for a line of the log.
     async fn said(&mut self, what: &str) -> String {
         said(&mut self.log, what).await
@@ -118,7 +128,7 @@ async fn one_leads_the_other_is_ready_and_follows_when_the_first_is_stopped() {
     first.said("leads, as first_").await;
     let mut second = Operator::start(&api, "second").await;
     second.said("stands by: first_").await;
-    assert_eq!(second.get("/readyz").await, (200, "ok".to_owned()));
+    second.ready().await;
     let (_, metrics) = first.get("/metrics").await;
     assert!(metrics.contains("imcluster_operator_leader 1\n"), "{metrics}");
     let counted = "imcluster_operator_api_requests_total{verb=\"create\",resource=\"leases\",code=\"200\"} 1\n";

@@ -1,35 +1,14 @@
-//! The operator on a real Kubernetes, with a real Kafka and played gateways.
+//! One `ImCluster` from its beginning to its end.
 
 use imcluster_crds::conditions::ConditionType;
 use imcluster_crds::{ImCluster, ServerPhase, TopicOrigin};
-use imcluster_tests::operator::{Operator, Tenant, World};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, Patch, PatchParams};
-use serde_json::{Value, json};
+use kube::api::DeleteParams;
+use serde_json::json;
 
-/// A namespace with an operator.
-async fn begin(test: &str) -> (&'static World, Tenant, Operator) {
-    let world = World::shared().await;
-    let tenant = world.tenant(test).await;
-    let operator = Operator::start(world, &tenant).unwrap();
-    (world, tenant, operator)
-}
-
-async fn change(tenant: &Tenant, change: &Value) {
-    let api = tenant.api::<ImCluster>();
-    api.patch("chat", &PatchParams::default(), &Patch::Merge(change)).await.unwrap();
-}
-
-async fn until_gone(tenant: &Tenant) {
-    tenant.until::<ImCluster>("chat", "it is gone", |it| it.is_none()).await;
-}
-
-fn ids(cluster: &ImCluster) -> Vec<(u16, ServerPhase)> {
-    let servers = cluster.status.iter().flat_map(|status| &status.servers);
-    servers.map(|entry| (entry.id.0, entry.phase)).collect()
-}
+use super::{begin, change, ids, until_gone};
 
 #[tokio::test]
 #[ignore = "needs Kubernetes: make test-cluster"]

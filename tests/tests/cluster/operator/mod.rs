@@ -1,6 +1,7 @@
 //! The operator on a real Kubernetes, with a real Kafka and played gateways.
 
 mod basics;
+mod real;
 
 use imcluster_crds::{ImCluster, ServerPhase};
 use imcluster_tests::operator::{Operator, Tenant, World};

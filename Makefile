@@ -17,11 +17,14 @@ cargo_test := cargo test --workspace --locked
 # By their names: ignored tests that measure, and faults that take minutes.
 measurements := messages_per_second
 long_faults := long::
+long_cases := long::
+# They wait most of the time.
+cluster_tests_at_once := 6
 # Another cluster than the machine's own, if there is one to use.
 own_cluster := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imcluster/cluster
 elsewhere := $(filter-out $(own_cluster)/kubeconfig,$(KUBECONFIG))
 # What needs the machine's own.
-on_this_machine := gateway:: machine:: played:: world::
+on_this_machine := gateway:: machine:: operator:: played:: world::
 shell_scripts := .ci/run $(wildcard scripts/*)
 
 .PHONY: help
@@ -47,6 +50,12 @@ cluster-down: ## Takes it down, with everything that it had
 	@cargo build --workspace --locked --bin im-cluster
 	@$(im_cluster) down
 
+.PHONY: cluster-parts
+cluster-parts: need-cluster need-stack ## For trying it on that cluster: the images of this checkout, Redis, PostgreSQL and Kafka, until Ctrl-C
+	@cargo build --release --locked -p im-server -p imcluster-operator -p imcluster-tests \
+	  --bin im-server --bin imcluster-operator --bin im-cluster
+	@$(release)/im-cluster parts
+
 .PHONY: images
 images: ## Images of the gateways and the operator; IM_IMAGES=registry.example.com/chat names them
 	scripts/images
@@ -54,7 +63,7 @@ images: ## Images of the gateways and the operator; IM_IMAGES=registry.example.c
 # ---- tests
 
 .PHONY: test
-test: need test-unit test-manifests test-e2e test-stack ## Everything that continuous integration checks
+test: need test-unit test-manifests test-e2e test-stack test-cluster-here ## Everything that continuous integration checks
 
 .PHONY: test-unit
 test-unit: fmt-check lint deny web-check web-test rust-test ## Formatting, lints, and the tests that start no server
@@ -81,12 +90,21 @@ test-stack-full: test-stack ## And the long table of faults
 # How a cluster comes and goes is tried where none is up.
 .PHONY: test-cluster
 test-cluster: need-cluster need-stack rust-build ## What needs a real Kubernetes; brings one up for that, unless KUBECONFIG names yours
-	$(im_cluster) run -- $(cargo_test) --test cluster -- --ignored \
-	  --skip life:: $(if $(elsewhere),$(addprefix --skip ,$(on_this_machine)))
+	$(im_cluster) run -- $(cargo_test) --test cluster -- --ignored --test-threads $(cluster_tests_at_once) \
+	  --skip life:: --skip $(long_cases) $(if $(elsewhere),$(addprefix --skip ,$(on_this_machine)))
 	$(if $(elsewhere)$(wildcard $(own_cluster)),@echo 'left out: life::',$(cargo_test) --test cluster -- --ignored life::)
 
+.PHONY: test-cluster-full
+test-cluster-full: test-cluster ## And the long tables: a crash at every write, every fault, many ImClusters
+	$(im_cluster) run -- $(cargo_test) --test cluster -- --ignored --nocapture --test-threads 1 $(long_cases)
+
+# Where the machine forbids what a node needs, whoever runs all tests is told, and has the others.
+.PHONY: test-cluster-here
+test-cluster-here: rust-build
+	@if $(im_cluster) check; then $(MAKE) test-cluster; else echo 'LEFT OUT: all tests on a real Kubernetes, see above'; fi
+
 .PHONY: need
-need: need-stack # first, so that everything missing is said at once
+need: need-stack need-cluster # first, so that everything missing is said at once
 	@scripts/need cargo cc node chromium shellcheck cargo-deny helm kustomize
 
 .PHONY: need-manifests

@@ -19,6 +19,9 @@ kubernetes_version=1.34.4
 kubernetes=$cache/kubernetes-$kubernetes_version
 kwok_version=0.8.0
 kwok=$cache/kwok-$kwok_version
+# As the module in tests/cluster/dns has it.
+coredns_version=1.12.4
+coredns=$cache/coredns-$coredns_version
 
 # The releases that tests/tests/manifests renders with.
 helm_version=3.22.0

@@ -125,10 +125,12 @@ impl Components {
         ]);
         kwok_flags.extend(programs.stages.iter().map(|stage| format!("--config={}", stage.display())));
         let kwok = daemon(logs, "kwok", programs.kwok.clone(), Ready::Port(10247), kwok_flags);
+        let dns_flags = flags(&[&format!("-conf={HOME}/Corefile")]);
+        let dns = daemon(logs, "coredns", programs.coredns.clone(), Ready::Port(53), dns_flags);
         let containerd_flags = flags(&[&format!("--config={HOME}/containerd.toml")]);
         let socket = Ready::Socket(home.join("containerd.sock"));
         let containerd = daemon(logs, "containerd", programs.containerd.clone(), socket, containerd_flags);
-        Self { etcd, containerd, apiserver, clients: vec![controller_manager, scheduler, kubelet, proxy, kwok] }
+        Self { etcd, containerd, apiserver, clients: vec![controller_manager, scheduler, kubelet, proxy, dns, kwok] }
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Daemon> {

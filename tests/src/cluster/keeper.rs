@@ -22,10 +22,11 @@ pub(super) const HOME: &str = "/run/imcluster";
 /// Between two looks at whether everything still runs.
 const LOOK: Duration = Duration::from_secs(1);
 
-const CONFIGS: [(&str, &str); 4] = [
+const CONFIGS: [(&str, &str); 5] = [
     ("containerd.toml", include_str!("../../cluster/config/containerd.toml")),
     ("cni/bridge.conflist", include_str!("../../cluster/config/bridge.conflist")),
     ("kubelet.yaml", include_str!("../../cluster/config/kubelet.yaml")),
+    ("Corefile", include_str!("../../cluster/config/Corefile")),
     ("kube-proxy.yaml", include_str!("../../cluster/config/kube-proxy.yaml")),
 ];
 
@@ -83,7 +84,7 @@ fn configure(home: &Place, programs: &Programs) -> Result<()> {
     for (name, content) in CONFIGS {
         home.write(name, content)?;
     }
-    // Pods have no name server: nothing beyond the machine is for them.
+    // Names beyond the cluster are nobody's here.
     home.write("resolv.conf", "")?;
     std::os::unix::fs::symlink(&programs.cni, home.path().join("cni-plugins")).context("the CNI plugins")?;
     let authority = Authority::establish(&home.room("pki")?)?;

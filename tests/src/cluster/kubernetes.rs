@@ -100,6 +100,17 @@ impl Kubernetes {
         self.clear()
     }
 
+    /// Whether this machine lets a node run on it: name spaces with a network of their own, and control groups. The error says
+    /// what it forbids. What is installed is not looked at.
+    pub fn can_run_here() -> Result<()> {
+        ensure!(geteuid().is_root(), "only root can bring up a cluster");
+        let mut probe = Command::new("unshare");
+        probe.args(["--mount", "--net", "--pid", "--fork", "--mount-proc", "--propagation", "private", "--"]);
+        probe.args(["sh", "-c", "mount -t tmpfs none /mnt && PATH=$PATH:/usr/sbin:/sbin ip link add type veth"]);
+        run(&probe, None).context("this machine lets nobody have mounts and a network of their own")?;
+        cgroups::make()
+    }
+
     /// Puts an image on the node.
     pub fn import(&self, image: &Image) -> Result<()> {
         ensure!(self.is_kept()?, "the cluster does not run: make cluster-up");

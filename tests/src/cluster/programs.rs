@@ -9,6 +9,7 @@ use crate::stack::{cache, find};
 /// As in `scripts/lib.sh`.
 const KUBERNETES: &str = "1.34.4";
 const KWOK: &str = "0.8.0";
+const COREDNS: &str = "1.12.4";
 
 /// Where they are.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub(super) struct Programs {
     pub(super) kwok: PathBuf,
     /// How kwok's nodes and pods behave: one file each.
     pub(super) stages: Vec<PathBuf>,
+    /// Resolves the names of services.
+    pub(super) coredns: PathBuf,
     /// The folder of the CNI plugins.
     pub(super) cni: PathBuf,
     pub(super) containerd: PathBuf,
@@ -41,6 +44,7 @@ impl Programs {
         let kwok = folder("kwok", KWOK)?;
         wanted(&format!("Kubernetes {KUBERNETES}"), &[kubernetes.join("kubectl")]);
         let kwok_program = wanted(&format!("kwok {KWOK}"), &[kwok.join("bin/kwok")]);
+        let coredns = wanted(&format!("CoreDNS {COREDNS}"), &[folder("coredns", COREDNS)?.join("bin/coredns")]);
         let mut bridge = wanted("the CNI plugins", &["/usr/lib/cni/bridge".into(), "/opt/cni/bin/bridge".into()]);
         bridge.pop();
         for name in ["runc", "containerd-shim-runc-v2", "iptables", "conntrack", "ip", "unshare", "setsid", "mount"] {
@@ -53,7 +57,7 @@ impl Programs {
         let mut stages: Vec<PathBuf> =
             kwok.join("stages").read_dir()?.map(|file| Ok(file?.path())).collect::<Result<_>>()?;
         stages.sort();
-        Ok(Self { kubernetes, kwok: kwok_program, stages, cni: bridge, containerd, ctr, catatonit })
+        Ok(Self { kubernetes, kwok: kwok_program, stages, coredns, cni: bridge, containerd, ctr, catatonit })
     }
 }
 

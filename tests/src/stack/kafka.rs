@@ -34,8 +34,8 @@ pub struct Kafka {
     place: Place,
     programs: Programs,
     port: u16,
-    /// What may sign in, as the format tool takes it.
-    accounts: Vec<String>,
+    /// What the format tool has to know beyond the properties.
+    format: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -82,7 +82,15 @@ impl Kafka {
     /// Starts with further entrances.
     pub async fn start_with(place: &Place, entrances: &[Entrance]) -> Result<Self> {
         let room = place.room("kafka")?;
-        let properties = properties(&room, room.port("broker")?, room.port("controller")?, entrances);
+        let properties = properties(&room, Role::First, room.port("broker")?, entrances)?;
+        Self::launch(room, &properties, vec!["--standalone".to_owned()]).await
+    }
+
+    /// Starts another broker of the same Kafka: the second, the third….
+    pub async fn join(&self, place: &Place, number: u8, entrances: &[Entrance]) -> Result<Self> {
+        let room = place.room(&format!("kafka-{number}"))?;
+        let role = Role::Further { number, controller: self.place.port("controller")? };
+        let properties = properties(&room, role, room.port("broker")?, entrances)?;
         Self::launch(room, &properties, Vec::new()).await
     }
 
@@ -93,7 +101,7 @@ impl Kafka {
         let port = room.port("guarded")?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let entrance = Entrance { listen: address, advertise: address };
-        let plain = properties(&room, room.port("broker")?, room.port("controller")?, &[entrance]);
+        let plain = properties(&room, Role::First, room.port("broker")?, &[entrance])?;
         let properties = format!(
             "{}\
              sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512\n\
@@ -104,13 +112,15 @@ impl Kafka {
             plain.replace("ENTRANCE0:PLAINTEXT", "ENTRANCE0:SASL_SSL"),
             store.display(),
         );
-        let accounts = ["SCRAM-SHA-256", "SCRAM-SHA-512"];
-        let accounts = accounts.map(|mechanism| format!("{mechanism}=[name={user},password={password}]"));
-        let kafka = Self::launch(room, &properties, accounts.to_vec()).await?;
+        let mut format = vec!["--standalone".to_owned()];
+        for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            format.extend(["--add-scram".to_owned(), format!("{mechanism}=[name={user},password={password}]")]);
+        }
+        let kafka = Self::launch(room, &properties, format).await?;
         Ok((kafka, Guarded { brokers: format!("localhost:{port}"), ca }))
     }
 
-    async fn launch(room: Place, properties: &str, accounts: Vec<String>) -> Result<Self> {
+    async fn launch(room: Place, properties: &str, format: Vec<String>) -> Result<Self> {
         let programs = Programs::find()?;
         let port = room.port("broker")?;
         let properties = room.write("server.properties", properties)?;
@@ -130,7 +140,7 @@ impl Kafka {
             patience: PATIENCE,
             end: Signal::TERM,
         };
-        let kafka = Self { daemon: Daemon::new(&room, recipe), place: room, programs, port, accounts };
+        let kafka = Self { daemon: Daemon::new(&room, recipe), place: room, programs, port, format };
         kafka.format().await?;
         kafka.daemon.start().await?;
         Ok(kafka)
@@ -141,10 +151,8 @@ impl Kafka {
             return Ok(());
         }
         let mut format = self.programs.java("kafka.tools.StorageTool");
-        format.args(["format", "--standalone", "-t", CLUSTER, "-c"]).arg(self.place.path().join("server.properties"));
-        for account in &self.accounts {
-            format.args(["--add-scram", account]);
-        }
+        format.args(["format", "-t", CLUSTER, "-c"]).arg(self.place.path().join("server.properties"));
+        format.args(&self.format);
         tokio::task::spawn_blocking(move || run(&format, None)).await?
     }
 
@@ -241,7 +249,21 @@ async fn certificate(room: &Place) -> Result<(PathBuf, PathBuf)> {
     Ok((store, pem))
 }
 
-fn properties(room: &Place, port: u16, controller: u16, entrances: &[Entrance]) -> String {
+/// What a broker is among the brokers of one Kafka.
+#[derive(Clone, Copy)]
+enum Role {
+    /// Broker and controller.
+    First,
+    /// Broker only.
+    Further {
+        /// From 2.
+        number: u8,
+        /// Port of the first one's controller.
+        controller: u16,
+    },
+}
+
+fn properties(room: &Place, role: Role, port: u16, entrances: &[Entrance]) -> Result<String> {
     let mut listeners = format!("PLAINTEXT://127.0.0.1:{port}");
     let mut advertised = listeners.clone();
     let mut protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned();
@@ -251,12 +273,22 @@ fn properties(room: &Place, port: u16, controller: u16, entrances: &[Entrance]) 
         let _ = write!(advertised, ",ENTRANCE{number}://{advertise}");
         let _ = write!(protocols, ",ENTRANCE{number}:PLAINTEXT");
     }
+    let (number, roles, controller) = match role {
+        Role::First => {
+            let controller = room.port("controller")?;
+            for listeners in [&mut listeners, &mut advertised] {
+                let _ = write!(listeners, ",CONTROLLER://127.0.0.1:{controller}");
+            }
+            (1, "broker,controller", controller)
+        }
+        Role::Further { number, controller } => (number, "broker", controller),
+    };
     let data = room.path().join("data");
-    format!(
-        "node.id=1\n\
-         process.roles=broker,controller\n\
-         listeners={listeners},CONTROLLER://127.0.0.1:{controller}\n\
-         advertised.listeners={advertised},CONTROLLER://127.0.0.1:{controller}\n\
+    Ok(format!(
+        "node.id={number}\n\
+         process.roles={roles}\n\
+         listeners={listeners}\n\
+         advertised.listeners={advertised}\n\
          listener.security.protocol.map={protocols}\n\
          inter.broker.listener.name=PLAINTEXT\n\
          controller.listener.names=CONTROLLER\n\
@@ -274,5 +306,5 @@ fn properties(room: &Place, port: u16, controller: u16, entrances: &[Entrance]) 
          num.io.threads=2\n\
          log.cleaner.dedupe.buffer.size=4194304\n",
         data = data.display(),
-    )
+    ))
 }

@@ -78,13 +78,11 @@ fn a_node_is_ready() {
 
 #[test]
 #[ignore = "needs Kubernetes: make test-cluster"]
-fn restricted_pods_answer_by_their_service_and_give_logs() {
+fn restricted_pods_answer_by_the_name_of_their_service_and_give_logs() {
     let namespace = Namespace::new("pods");
     greeters_in(&namespace, 2);
-    let service = namespace.get(&["service", "greeter"]);
-    let address = service["spec"]["clusterIP"].as_str().unwrap();
-    // From a pod, by way of the service, to one of the two.
-    let url = format!("http://{address}/hello");
+    // From a pod, by the name of the service, to one of the two.
+    let url = format!("http://greeter.{}.svc/hello", namespace.name());
     let wget = ["exec", "greeter-0", "--", "/bin/busybox", "wget", "-q", "-O", "-", &url];
     assert_eq!(eventually(|| namespace.try_run(&wget)), "hello\n");
     for pod in ["greeter-0", "greeter-1"] {

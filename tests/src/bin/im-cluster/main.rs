@@ -1,5 +1,6 @@
 //! A real Kubernetes on this machine: for tests, and to try things out.
 
+mod parts;
 mod run;
 
 use std::path::PathBuf;
@@ -23,6 +24,8 @@ enum Task {
     Up,
     /// Takes it down, with everything that it had
     Down,
+    /// Says whether this machine lets a cluster run on it, by its exit code, and what it forbids
+    Check,
     /// Runs a command with KUBECONFIG set to a cluster, and passes its exit code on; one that was not there is taken down
     Run(run::Run),
     /// Puts an image on the node that runs a program of this machine, with the libraries it loads
@@ -35,6 +38,9 @@ enum Task {
         #[arg(long)]
         folder: Option<PathBuf>,
     },
+    /// What an ImCluster needs: images of the programs beside this one on the node, and Redis, PostgreSQL and a Kafka of three
+    /// brokers as services of a namespace, with the passwords of manifests/examples/smallest.yaml; until Ctrl-C
+    Parts(parts::Parts),
     /// Adds nodes without processes, whose pods are Ready at once; pods there tolerate the taint imcluster.dev/played
     Play {
         /// How many there are, of 250 pods each
@@ -51,8 +57,10 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Up => up().await,
         Task::Down => down(),
+        Task::Check => Kubernetes::can_run_here().map(|()| ExitCode::SUCCESS),
         Task::Run(run) => run.run().await,
         Task::Image { name, program, folder } => image(&name, &program, folder),
+        Task::Parts(parts) => parts.run().await,
         Task::Play { nodes } => play(nodes),
         Task::Keep { state, lock } => keep(&state, &lock).await.map(|()| ExitCode::SUCCESS),
     };

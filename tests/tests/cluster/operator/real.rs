@@ -127,8 +127,7 @@ async fn clients_on_two_pods_talk_while_pods_are_deleted_and_nothing_is_lost() {
     let (alice, bob) = (on(0).clone(), on(1).clone());
 
     let enough = Arc::new(AtomicBool::new(false));
-    let talking =
-        [&alice, &bob].map(|it| tokio::spawn(talk(it.clone(), conversation.clone(), enough.clone())));
+    let talking = [&alice, &bob].map(|it| tokio::spawn(talk(it.clone(), conversation.clone(), enough.clone())));
     let pods = tenant.api::<Pod>();
     for (id, grace) in [(0, None), (1, Some(0))] {
         let name = format!("chat-gateway-{id}");

@@ -15,7 +15,7 @@ use super::pki::authority_of;
 use super::programs::Programs;
 use super::{cgroups, network, sysctls};
 use crate::http::client_trusting;
-use crate::stack::cache;
+use crate::stack::{cache, run};
 
 /// About 15 s on an idle machine.
 const START: Duration = Duration::from_mins(4);

@@ -1,5 +1,5 @@
 //! A real Kubernetes of one node on this machine, without Docker: etcd, the API server, controller manager and scheduler;
-//! containerd, runc, kubelet, kube-proxy and CoreDNS; and kwok, which plays as many further nodes and pods as a test likes.
+//! containerd, runc, kubelet, kube-proxy and `CoreDNS`; and kwok, which plays as many further nodes and pods as a test likes.
 //!
 //! Everything runs in name spaces of its own (processes, mounts, network), whose first process is a *keeper*. When the
 //! keeper ends, however it ends, the kernel ends every process in there, containers included, and takes the mounts,

@@ -1,6 +1,6 @@
 //! Where a component keeps its files, and which ports it listens on.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
@@ -83,12 +83,12 @@ impl Place {
     pub fn port(&self, purpose: &str) -> Result<u16> {
         let path = self.path.join(format!("{purpose}.port"));
         let Ok(text) = fs::read_to_string(&path) else {
-            let port = free_port();
+            let port = free_port()?;
             self.write(&format!("{purpose}.port"), &port.to_string())?;
             return Ok(port);
         };
         let port = text.trim().parse().with_context(|| format!("{} holds no port number", path.display()))?;
-        if !is_free(port) {
+        if !reserve(port)? || !is_free(port) {
             bail!(
                 "port {port} on 127.0.0.1 is taken: stop what listens there, or remove {} to get another port",
                 path.display()
@@ -98,15 +98,34 @@ impl Place {
     }
 }
 
-/// A free port that nobody else in this process was given.
-fn free_port() -> u16 {
-    static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+/// A free port that nobody else was given.
+fn free_port() -> Result<u16> {
     loop {
         let port = rand::random_range(PORTS);
-        if is_free(port) && GIVEN.lock().insert(port) {
-            return port;
+        if !reserved().lock().contains_key(&port) && reserve(port)? && is_free(port) {
+            return Ok(port);
         }
     }
+}
+
+/// What this process was given, each with a lock that it holds until it ends: between the choice of a port and the start of what
+/// listens there, another process could choose the same.
+fn reserved() -> &'static Mutex<HashMap<u16, File>> {
+    static RESERVED: LazyLock<Mutex<HashMap<u16, File>>> = LazyLock::new(Mutex::default);
+    &RESERVED
+}
+
+/// Whether the port is this process's to give.
+fn reserve(port: u16) -> Result<bool> {
+    let mut reserved = reserved().lock();
+    if reserved.contains_key(&port) {
+        return Ok(true);
+    }
+    let path = cache()?.join("ports").join(port.to_string());
+    fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))
+        .and_then(|()| File::create(&path))
+        .map(|file| file.try_lock().is_ok() && reserved.insert(port, file).is_none())
+        .with_context(|| format!("{} cannot be written", path.display()))
 }
 
 fn is_free(port: u16) -> bool {
@@ -123,6 +142,14 @@ mod tests {
         let port = place.port("http").unwrap();
         assert_eq!(place.port("http").unwrap(), port);
         assert_ne!(place.port("tcp").unwrap(), port);
+    }
+
+    #[test]
+    fn a_port_that_another_process_was_given_is_not_given_again() {
+        let place = Place::temporary().unwrap();
+        let port = place.port("http").unwrap();
+        let lock = File::open(cache().unwrap().join("ports").join(port.to_string())).unwrap();
+        assert!(lock.try_lock().is_err());
     }
 
     #[test]

@@ -38,7 +38,7 @@ enum Task {
         #[arg(long)]
         folder: Option<PathBuf>,
     },
-    /// What an ImCluster needs: images of the programs beside this one on the node, and Redis, PostgreSQL and a Kafka of three
+    /// What an `ImCluster` needs: images of the programs beside this one on the node, and Redis, PostgreSQL and a Kafka of three
     /// brokers as services of a namespace, with the passwords of manifests/examples/smallest.yaml; until Ctrl-C
     Parts(parts::Parts),
     /// Adds nodes without processes, whose pods are Ready at once; pods there tolerate the taint imcluster.dev/played

@@ -40,7 +40,6 @@ fn gateway() -> [Value; 3] {
     let pod = json!({
         "terminationGracePeriodSeconds": 60,
         "automountServiceAccountToken": false,
-        "dnsPolicy": "Default",
         "securityContext": {
             "runAsNonRoot": true,
             "runAsUser": 65532,

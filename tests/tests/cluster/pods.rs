@@ -28,7 +28,6 @@ pub(crate) fn greeters(replicas: u32) -> [Value; 3] {
         // The one in there has no reason to end by itself, and nobody is served by it any more.
         "terminationGracePeriodSeconds": 0,
         "automountServiceAccountToken": false,
-        "dnsPolicy": "Default",
         "securityContext": {
             "runAsNonRoot": true,
             "runAsUser": 65532,

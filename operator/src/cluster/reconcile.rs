@@ -249,7 +249,7 @@ impl Reconcile<'_> {
             topics: None,
             image: None,
             update_available: false,
-            template_waits: false,
+            template_changes: false,
             connections: None,
         };
         self.tell(&outcome).await?;
@@ -319,7 +319,7 @@ impl Reconcile<'_> {
             topics: heard.topics.as_deref(),
             image: plan.image.clone(),
             update_available: plan.update_available,
-            template_waits: plan.template_changes && !changes_template,
+            template_changes: plan.template_changes,
             connections: heard.answers.connections,
         };
         self.tell(&outcome).await?;

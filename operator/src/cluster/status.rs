@@ -26,8 +26,8 @@ pub(super) struct Outcome<'a> {
     pub(super) image: Option<String>,
     /// The operator would make another template, and waits for somebody to roll.
     pub(super) update_available: bool,
-    /// The template that should be is not applied yet.
-    pub(super) template_waits: bool,
+    /// Another template than the one that was seen should be: it waits, or was applied since.
+    pub(super) template_changes: bool,
     /// Connections of clients, about.
     pub(super) connections: Option<i64>,
 }
@@ -147,7 +147,7 @@ fn gateways_seen<'a>(cluster: &ImCluster, outcome: &Outcome<'a>, counts: &Counts
     GatewaysSeen {
         wanted,
         ready: u16::try_from(ready).unwrap_or(u16::MAX),
-        rolled: look.set.is_none() || (counts.rolled && !outcome.template_waits),
+        rolled: look.set.is_none() || (counts.rolled && !outcome.template_changes),
         draining: servers.iter().any(|entry| entry.phase == ServerPhase::Draining),
         waiting: look.live().is_none_or(|set| set.replicas < wanted),
         stuck: look.stuck.as_deref(),

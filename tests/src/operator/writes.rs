@@ -1,23 +1,23 @@
-//! The writes of a client to the API server, by name.
+//! The writes of an operator, by name: to the API server, and to Kafka.
 
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::time::Instant;
 
-use axum::http::{HeaderMap, Method, Request, Uri, header};
+use axum::http::{Request, header};
+use imcluster_operator::client::Call;
 use parking_lot::Mutex;
-use tower::{Layer, Service};
 
 /// A write, as far as its request tells.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Write {
-    /// `create`, `update`, `patch`, `apply`, `delete` or `deletecollection`.
+    /// `create`, `update`, `patch`, `apply`, `delete` or `deletecollection`; of Kafka's topics `create`, `alter` or `delete`.
     pub verb: &'static str,
-    /// The plural, with the subresource: `imclusters/status`.
+    /// The plural, with the subresource: `imclusters/status`; `topics` are Kafka's.
     pub resource: String,
-    /// The namespace of the object, of one that has one.
+    /// The namespace of the object, of one that has one; of topics that of their `ImCluster`.
     pub namespace: Option<String>,
-    /// Its name; what is created has it in its body only.
+    /// Its name; what is created has it in its body only. The names of events are random, and left out.
     pub name: Option<String>,
 }
 
@@ -30,90 +30,78 @@ impl fmt::Display for Write {
 
 impl Write {
     /// The write that a request makes; `None` if it changes nothing.
-    pub fn of(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Self> {
-        if uri.query().is_some_and(|query| query.split('&').any(|it| it.starts_with("dryRun="))) {
+    pub fn of<B>(request: &Request<B>) -> Option<Self> {
+        if request.uri().query().is_some_and(|query| query.split('&').any(|it| it.starts_with("dryRun="))) {
             return None;
         }
-        let mut path: Vec<&str> = uri.path().split('/').filter(|part| !part.is_empty()).collect();
-        // /api/v1/… and /apis/GROUP/VERSION/…
-        let root = if *path.first()? == "api" { 2 } else { 3 };
-        path.drain(..root.min(path.len()));
-        let namespace = match path[..] {
-            // The namespaces are objects as well.
-            ["namespaces", namespace, _, ..] => {
-                path.drain(..2);
-                Some(namespace.to_owned())
-            }
-            _ => None,
-        };
-        let (plural, name) = (*path.first()?, path.get(1).map(ToString::to_string));
-        let applies = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(APPLY));
-        let verb = match *method {
-            Method::POST => "create",
-            Method::PUT => "update",
-            Method::PATCH if applies => "apply",
-            Method::PATCH => "patch",
-            Method::DELETE if name.is_none() => "deletecollection",
-            Method::DELETE => "delete",
-            _ => return None,
-        };
-        let resource = path.get(2).map_or_else(|| plural.to_owned(), |part| format!("{plural}/{part}"));
+        let Call { verb, resource, namespace, name } = Call::of(request);
+        let kind = request.headers().get(header::CONTENT_TYPE);
+        let applies = kind.is_some_and(|kind| kind.as_bytes().starts_with(APPLY));
+        let name = name.filter(|_| resource != "events");
+        let verb = verb.writes().then_some(if applies { "apply" } else { verb.as_str() })?;
         Some(Self { verb, resource, namespace, name })
+    }
+
+    /// A write of Kafka's topics.
+    pub(super) fn of_topics(verb: &'static str, namespace: &str) -> Self {
+        Self { verb, resource: "topics".to_owned(), namespace: Some(namespace.to_owned()), name: None }
     }
 }
 
 /// The type of a server-side apply.
 const APPLY: &[u8] = b"application/apply-patch";
 
-/// A layer of a `kube` client that writes down what the client writes: `ClientBuilder::with_layer(&writes)`.
+/// A write that was asked for.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Which.
+    pub write: Write,
+    /// In which stage of the test: see [`super::Faults::begin`].
+    pub stage: usize,
+    /// When it was asked for.
+    pub began: Instant,
+    /// When its answer was there; `None`: it is not, or it was never sent.
+    pub ended: Option<Instant>,
+}
+
+/// All writes so far, in their order.
 #[derive(Clone, Debug, Default)]
-pub struct Writes(Arc<Mutex<Vec<Write>>>);
+pub struct Writes(Arc<Mutex<Vec<Written>>>);
 
 impl Writes {
-    /// What was written in a namespace so far, in its order, whether it landed or not.
+    /// Those in a namespace, whether they landed or not.
     pub fn in_namespace(&self, namespace: &str) -> Vec<Write> {
-        let here = |write: &&Write| write.namespace.as_deref() == Some(namespace);
-        self.0.lock().iter().filter(here).cloned().collect()
-    }
-}
-
-impl<S> Layer<S> for Writes {
-    type Service = WritingDown<S>;
-
-    fn layer(&self, inner: S) -> WritingDown<S> {
-        WritingDown { inner, writes: self.clone() }
-    }
-}
-
-/// A service that writes down.
-#[derive(Clone, Debug)]
-pub struct WritingDown<S> {
-    inner: S,
-    writes: Writes,
-}
-
-impl<S: Service<Request<B>>, B> Service<Request<B>> for WritingDown<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
+        let here = |written: &&Written| written.write.namespace.as_deref() == Some(namespace);
+        self.0.lock().iter().filter(here).map(|written| written.write.clone()).collect()
     }
 
-    fn call(&mut self, request: Request<B>) -> S::Future {
-        self.writes.0.lock().extend(Write::of(request.method(), request.uri(), request.headers()));
-        self.inner.call(request)
+    /// All of them, with what is known of each.
+    pub fn all(&self) -> Vec<Written> {
+        self.0.lock().clone()
+    }
+
+    /// Writes one down; gives its place.
+    pub(super) fn begin(&self, write: Write, stage: usize) -> usize {
+        let mut all = self.0.lock();
+        all.push(Written { write, stage, began: Instant::now(), ended: None });
+        all.len() - 1
+    }
+
+    /// The answer of the write at this place is there.
+    pub(super) fn end(&self, place: usize) {
+        self.0.lock()[place].ended = Some(Instant::now());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::Method;
+
     use super::*;
 
     fn write(method: &Method, uri: &str, kind: &str) -> Option<String> {
-        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind.parse().unwrap())]);
-        let write = Write::of(method, &uri.parse().unwrap(), &headers)?;
+        let request = Request::builder().method(method).uri(uri).header(header::CONTENT_TYPE, kind).body(()).unwrap();
+        let write = Write::of(&request)?;
         Some(format!("{}: {write}", write.namespace.as_deref().unwrap_or("-")))
     }
 
@@ -139,10 +127,10 @@ mod tests {
             (Method::DELETE, "/api/v1/namespaces/im/pods?labelSelector=a", json, "im: deletecollection pods"),
             (Method::DELETE, "/api/v1/namespaces/im", json, "-: delete namespaces im"),
             (
-                Method::POST,
-                "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
-                json,
-                "-: create customresourcedefinitions",
+                Method::PATCH,
+                "/apis/events.k8s.io/v1/namespaces/im/events/chat.17",
+                "application/merge-patch+json",
+                "im: patch events",
             ),
         ] {
             assert_eq!(write(&method, uri, kind).as_deref(), Some(expected), "{uri}");
@@ -156,19 +144,12 @@ mod tests {
         assert_eq!(write(&Method::POST, "/", "application/json"), None);
     }
 
-    #[tokio::test]
-    async fn the_writes_of_a_namespace_are_counted_apart() {
+    #[test]
+    fn the_writes_of_a_namespace_are_told_apart() {
         let writes = Writes::default();
-        let answering = tower::service_fn(|_: Request<()>| async { Ok::<_, std::convert::Infallible>(()) });
-        let mut service = writes.layer(answering);
-        for (method, uri) in [
-            (Method::PUT, "/api/v1/namespaces/a/pods/p"),
-            (Method::GET, "/api/v1/namespaces/a/pods/p"),
-            (Method::PUT, "/api/v1/namespaces/b/pods/q"),
-        ] {
-            service.call(Request::builder().method(method).uri(uri).body(()).unwrap()).await.unwrap();
-        }
+        writes.begin(Write::of_topics("create", "a"), 0);
+        writes.begin(Write::of_topics("delete", "b"), 0);
         let names: Vec<_> = writes.in_namespace("a").iter().map(ToString::to_string).collect();
-        assert_eq!(names, ["update pods p"]);
+        assert_eq!(names, ["create topics"]);
     }
 }

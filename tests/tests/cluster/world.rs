@@ -4,11 +4,10 @@ use imcluster_crds::{ImCluster, ServerPhase};
 use imcluster_tests::cluster::onto_played_nodes;
 use imcluster_tests::gateway::{Change, DrainOrder, Fault, IMAGE, Phase};
 use imcluster_tests::http::client;
-use imcluster_tests::operator::{Tenant, World, Writes};
+use imcluster_tests::operator::{Faults, Tenant, World};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{DeleteParams, PostParams};
-use kube::client::ClientBuilder;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
@@ -151,14 +150,14 @@ async fn topics_are_found_by_their_prefix_on_the_way_that_pods_take() {
 async fn a_client_that_is_counted_has_its_writes_by_name() {
     let world = World::shared().await;
     let tenant = world.tenant("counted").await;
-    let writes = Writes::default();
-    let counted = ClientBuilder::try_from(world.config().clone()).unwrap().with_layer(&writes).build();
+    let faults = std::sync::Arc::<Faults>::default();
+    let counted = faults.client(world.config().clone()).unwrap();
     let maps: Api<ConfigMap> = Api::namespaced(counted, tenant.name());
     let map: ConfigMap = serde_json::from_value(json!({ "metadata": { "name": "it" } })).unwrap();
     maps.create(&PostParams::default(), &map).await.unwrap();
     maps.create(&PostParams { dry_run: true, ..PostParams::default() }, &map).await.unwrap_err();
     maps.get("it").await.unwrap();
     maps.delete("it", &DeleteParams::default()).await.unwrap();
-    let named: Vec<_> = writes.in_namespace(tenant.name()).iter().map(ToString::to_string).collect();
+    let named: Vec<_> = faults.writes().in_namespace(tenant.name()).iter().map(ToString::to_string).collect();
     assert_eq!(named, ["create configmaps", "delete configmaps it"]);
 }

@@ -1,6 +1,9 @@
 //! The operator on a real Kubernetes, with a real Kafka and played gateways.
 
 mod basics;
+mod crash;
+mod faults;
+mod pair;
 mod real;
 
 use imcluster_crds::{ImCluster, ServerPhase};

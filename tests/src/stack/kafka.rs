@@ -33,7 +33,7 @@ pub struct Kafka {
     daemon: Daemon,
     place: Place,
     programs: Programs,
-    port: u16,
+    node: Node,
     /// What the format tool has to know beyond the properties.
     format: Vec<String>,
 }
@@ -82,16 +82,17 @@ impl Kafka {
     /// Starts with further entrances.
     pub async fn start_with(place: &Place, entrances: &[Entrance]) -> Result<Self> {
         let room = place.room("kafka")?;
-        let properties = properties(&room, Role::First, room.port("broker")?, entrances)?;
-        Self::launch(room, &properties, vec!["--standalone".to_owned()]).await
+        let node = Node::first(&room)?;
+        let properties = properties(&room, node, entrances);
+        Self::launch(room, node, &properties, vec!["--standalone".to_owned()]).await
     }
 
     /// Starts another broker of the same Kafka: the second, the third….
     pub async fn join(&self, place: &Place, number: u8, entrances: &[Entrance]) -> Result<Self> {
         let room = place.room(&format!("kafka-{number}"))?;
-        let role = Role::Further { number, controller: self.place.port("controller")? };
-        let properties = properties(&room, role, room.port("broker")?, entrances)?;
-        Self::launch(room, &properties, Vec::new()).await
+        let node = Node { number, port: room.port("broker")?, controller: self.node.controller };
+        let properties = properties(&room, node, entrances);
+        Self::launch(room, node, &properties, Vec::new()).await
     }
 
     /// Starts with an entrance for one user with a password, beside the one for everybody.
@@ -101,7 +102,8 @@ impl Kafka {
         let port = room.port("guarded")?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let entrance = Entrance { listen: address, advertise: address };
-        let plain = properties(&room, Role::First, room.port("broker")?, &[entrance])?;
+        let node = Node::first(&room)?;
+        let plain = properties(&room, node, &[entrance]);
         let properties = format!(
             "{}\
              sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512\n\
@@ -116,13 +118,12 @@ impl Kafka {
         for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
             format.extend(["--add-scram".to_owned(), format!("{mechanism}=[name={user},password={password}]")]);
         }
-        let kafka = Self::launch(room, &properties, format).await?;
+        let kafka = Self::launch(room, node, &properties, format).await?;
         Ok((kafka, Guarded { brokers: format!("localhost:{port}"), ca }))
     }
 
-    async fn launch(room: Place, properties: &str, format: Vec<String>) -> Result<Self> {
+    async fn launch(room: Place, node: Node, properties: &str, format: Vec<String>) -> Result<Self> {
         let programs = Programs::find()?;
-        let port = room.port("broker")?;
         let properties = room.write("server.properties", properties)?;
         let command = {
             let (programs, properties) = (programs.clone(), properties.clone());
@@ -140,7 +141,7 @@ impl Kafka {
             patience: PATIENCE,
             end: Signal::TERM,
         };
-        let kafka = Self { daemon: Daemon::new(&room, recipe), place: room, programs, port, format };
+        let kafka = Self { daemon: Daemon::new(&room, recipe), place: room, programs, node, format };
         kafka.format().await?;
         kafka.daemon.start().await?;
         Ok(kafka)
@@ -158,12 +159,12 @@ impl Kafka {
 
     /// Its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.port
+        self.node.port
     }
 
     /// `host:port`, as clients want it.
     pub fn brokers(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.node.port)
     }
 
     /// Removes a topic with all that is in it.
@@ -249,21 +250,25 @@ async fn certificate(room: &Place) -> Result<(PathBuf, PathBuf)> {
     Ok((store, pem))
 }
 
-/// What a broker is among the brokers of one Kafka.
+/// One of the brokers of a Kafka. The first is its controller as well.
 #[derive(Clone, Copy)]
-enum Role {
-    /// Broker and controller.
-    First,
-    /// Broker only.
-    Further {
-        /// From 2.
-        number: u8,
-        /// Port of the first one's controller.
-        controller: u16,
-    },
+struct Node {
+    /// From 1.
+    number: u8,
+    /// Where it listens on 127.0.0.1.
+    port: u16,
+    /// Where the first one's controller listens.
+    controller: u16,
 }
 
-fn properties(room: &Place, role: Role, port: u16, entrances: &[Entrance]) -> Result<String> {
+impl Node {
+    fn first(room: &Place) -> Result<Self> {
+        Ok(Self { number: 1, port: room.port("broker")?, controller: room.port("controller")? })
+    }
+}
+
+fn properties(room: &Place, node: Node, entrances: &[Entrance]) -> String {
+    let Node { number, port, controller } = node;
     let mut listeners = format!("PLAINTEXT://127.0.0.1:{port}");
     let mut advertised = listeners.clone();
     let mut protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned();
@@ -273,18 +278,15 @@ fn properties(room: &Place, role: Role, port: u16, entrances: &[Entrance]) -> Re
         let _ = write!(advertised, ",ENTRANCE{number}://{advertise}");
         let _ = write!(protocols, ",ENTRANCE{number}:PLAINTEXT");
     }
-    let (number, roles, controller) = match role {
-        Role::First => {
-            let controller = room.port("controller")?;
-            for listeners in [&mut listeners, &mut advertised] {
-                let _ = write!(listeners, ",CONTROLLER://127.0.0.1:{controller}");
-            }
-            (1, "broker,controller", controller)
+    let mut roles = "broker";
+    if number == 1 {
+        roles = "broker,controller";
+        for listeners in [&mut listeners, &mut advertised] {
+            let _ = write!(listeners, ",CONTROLLER://127.0.0.1:{controller}");
         }
-        Role::Further { number, controller } => (number, "broker", controller),
-    };
+    }
     let data = room.path().join("data");
-    Ok(format!(
+    format!(
         "node.id={number}\n\
          process.roles={roles}\n\
          listeners={listeners}\n\
@@ -306,5 +308,5 @@ fn properties(room: &Place, role: Role, port: u16, entrances: &[Entrance]) -> Re
          num.io.threads=2\n\
          log.cleaner.dedupe.buffer.size=4194304\n",
         data = data.display(),
-    ))
+    )
 }

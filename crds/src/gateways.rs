@@ -84,7 +84,7 @@ impl Default for Drain {
     validation = request_within_limit("memory")
 )]
 pub struct Resources {
-    /// What is set aside for the container. Where neither a request nor a limit is set: 500m of cpu, and 512Mi of memory.
+    /// What is set aside for the container. Where neither a request nor a limit is set: 250m of cpu, and 512Mi of memory.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::schema::quantities")]
     pub requests: BTreeMap<String, Quantity>,

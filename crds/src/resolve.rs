@@ -57,7 +57,7 @@ impl Resources {
     /// The requests, with defaults for what has neither a request nor a limit: of a limit alone Kubernetes makes the request.
     pub fn resolved_requests(&self) -> BTreeMap<String, Quantity> {
         let mut requests = self.requests.clone();
-        for (resource, default) in [("cpu", "500m"), ("memory", "512Mi")] {
+        for (resource, default) in [("cpu", "250m"), ("memory", "512Mi")] {
             if !self.limits.contains_key(resource) {
                 requests.entry(resource.to_owned()).or_insert_with(|| Quantity(default.to_owned()));
             }

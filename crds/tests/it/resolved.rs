@@ -54,10 +54,10 @@ fn what_is_requested_by_default_is_never_above_a_limit() {
         let requests = resources.resolved_requests().into_iter();
         requests.map(|(name, quantity)| format!("{name}={}", quantity.0)).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(requests(json!({})), "cpu=500m memory=512Mi");
+    assert_eq!(requests(json!({})), "cpu=250m memory=512Mi");
     assert_eq!(requests(json!({ "requests": { "cpu": 2 } })), "cpu=2 memory=512Mi");
     // Kubernetes makes the request of a limit that stands alone.
-    assert_eq!(requests(json!({ "limits": { "memory": "128Mi" } })), "cpu=500m");
+    assert_eq!(requests(json!({ "limits": { "memory": "128Mi" } })), "cpu=250m");
     assert_eq!(
         requests(json!({ "requests": { "memory": "1Gi" }, "limits": { "cpu": 1, "memory": "2Gi" } })),
         "memory=1Gi"

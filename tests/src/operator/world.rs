@@ -18,7 +18,7 @@ use crate::cluster::{self, Kubectl, played_nodes};
 use crate::gateway;
 use crate::stack::{Daemon, Entrance, Kafka, Place, Recipe, cache};
 
-/// Played nodes, of 250 pods each; a gateway wants half a core, of which a node has 64.
+/// Played nodes, of 250 pods each; a gateway wants a quarter of a core, of which a node has 64.
 const NODES: u8 = 4;
 /// Longest wait for the played gateways.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -278,7 +278,7 @@ impl Reconcile<'_> {
         let mut step = loop {
             rounds.next().ok_or(ReconcileError::Restless)?;
             let step = self.step(&look, &heard, &plan);
-            self.keep_finalizer(&step.servers).await?;
+            self.keep_finalizer(&step.servers, false).await?;
             if step.servers != self.servers() {
                 self.record(&step.servers).await?;
                 continue;
@@ -290,6 +290,7 @@ impl Reconcile<'_> {
             }
             heard = news;
         };
+        self.keep_finalizer(&step.servers, heard.topics.is_some()).await?;
 
         if look.live().is_some_and(|set| step.replicas < set.replicas) {
             // A pod that goes does not come back: what the caches say may be old.
@@ -395,11 +396,12 @@ impl Reconcile<'_> {
         Ok(token.filter(|token| !token.is_empty()).unwrap_or_else(new_token))
     }
 
-    /// The finalizer is there before a topic that the operator has to delete may be.
-    async fn keep_finalizer(&mut self, servers: &[ServerStatus]) -> Result<(), ReconcileError> {
+    /// The finalizer is there before a topic that the operator has to delete may be. It goes when that is settled: what is known of
+    /// the topics, so that the one that was added right before the record of them was not written stays.
+    async fn keep_finalizer(&mut self, servers: &[ServerStatus], settled: bool) -> Result<(), ReconcileError> {
         let wanted = self.cluster.spec.kafka.topics.policy == TopicPolicy::Delete && has_topics_of_ours(servers);
         let held = self.object.finalizers().iter().any(|name| name == FINALIZER);
-        if wanted != held {
+        if wanted != held && (wanted || settled) {
             let shared = &self.context.shared;
             self.object = shared.recorder.finalizer(&*shared.writing, &self.object, wanted).await?;
         }

@@ -4,13 +4,16 @@
 mod faults;
 mod log;
 mod process;
+mod standalone;
 mod tenant;
+pub mod timeline;
 mod world;
 mod writes;
 
 pub use faults::{Delivery, Fate, Faults, Side};
 pub use log::Log;
 pub use process::{Operator, RELEASE};
+pub use standalone::{Standalone, Used};
 pub use tenant::Tenant;
 pub use world::World;
 pub use writes::{Write, Writes, Written};

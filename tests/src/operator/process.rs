@@ -9,7 +9,7 @@ use imcluster_operator::events::Events;
 use imcluster_operator::http::Readiness;
 use imcluster_operator::leader::{KubeLease, Leadership, Writing};
 use imcluster_operator::running::Running;
-use kube::Client;
+use kube::{Client, Config};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -46,10 +46,31 @@ impl Operator {
 
     /// The same with faults, and what they remember of others before it.
     pub fn start_with(world: &World, tenant: &Tenant, faults: &Arc<Faults>) -> Result<Self> {
-        Self::begin(world, tenant, faults, |begun| {
+        Self::alone(world, world.config().clone(), tenant, faults, |_| {})
+    }
+
+    /// The same, known to the API server by another configuration, and with other things in its hands.
+    pub fn start_other(
+        world: &World,
+        config: Config,
+        tenant: &Tenant,
+        change: impl FnOnce(&mut Running),
+    ) -> Result<Self> {
+        Self::alone(world, config, tenant, &Arc::default(), change)
+    }
+
+    fn alone(
+        world: &World,
+        config: Config,
+        tenant: &Tenant,
+        faults: &Arc<Faults>,
+        change: impl FnOnce(&mut Running),
+    ) -> Result<Self> {
+        Self::begin(world, config, tenant, faults, |begun| {
             let writing: Arc<dyn Writing> = Arc::new(Alone(begun.life.clone()));
             let (_, leading) = watch::channel(true);
-            let running = begun.running(writing, leading.clone());
+            let mut running = begun.running(writing, leading.clone());
+            change(&mut running);
             Ok((leading, tokio::spawn(imcluster_operator::run(running))))
         })
     }
@@ -57,7 +78,7 @@ impl Operator {
     /// One of several that look after the namespace of a test, of which one leads. Each needs a name of its own.
     pub fn seek(world: &World, tenant: &Tenant, faults: &Arc<Faults>, name: &str) -> Result<Self> {
         let config = world.config().clone();
-        Self::begin(world, tenant, faults, |begun| {
+        Self::begin(world, config.clone(), tenant, faults, |begun| {
             let lease = KubeLease::new(begun.life.lease_client(config)?, &begun.namespace, LEASE);
             let mut leadership = Leadership::seek(lease, name.to_owned());
             let leading = leadership.leading();
@@ -81,6 +102,7 @@ impl Operator {
 
     fn begin(
         world: &World,
+        config: Config,
         tenant: &Tenant,
         faults: &Arc<Faults>,
         start: impl FnOnce(&Begun) -> Result<(watch::Receiver<bool>, JoinHandle<Result<()>>)>,
@@ -90,7 +112,7 @@ impl Operator {
         let entered = runtime.enter();
         let guard = Guard::new(Client::try_from(world.config().clone())?, tenant.name());
         let life = Life::new(faults.clone(), tenant.name(), Some(guard));
-        let client = life.client(world.config().clone())?;
+        let client = life.client(config)?;
         let begun =
             Begun { client, life: life.clone(), namespace: tenant.name().to_owned(), shutdown: shutdown.clone() };
         let (leading, work) = start(&begun)?;

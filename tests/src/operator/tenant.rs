@@ -212,6 +212,21 @@ impl Tenant {
         report + &self.world.said_about(self.name())
     }
 
+    /// Lets go what a finalizer holds: whoever was to take it away may be gone, and the namespace would stay.
+    fn release(&self) -> Result<()> {
+        let held = self.namespace.try_run(&["get", "imclusters,pods", "--output=json"])?;
+        let held: Value = serde_json::from_str(&held)?;
+        for it in held["items"].as_array().into_iter().flatten() {
+            let (kind, metadata) = (it["kind"].as_str().unwrap_or_default(), &it["metadata"]);
+            if metadata.get("finalizers").is_some() {
+                let name = metadata["name"].as_str().unwrap_or_default();
+                let nothing = r#"--patch={"metadata":{"finalizers":null}}"#;
+                self.namespace.try_run(&["patch", kind, name, "--type=merge", nothing])?;
+            }
+        }
+        Ok(())
+    }
+
     async fn describe(&self, report: &mut String) -> Result<()> {
         for it in self.api::<ImCluster>().list(&ListParams::default()).await? {
             let status = serde_json::to_string_pretty(&it.status)?;
@@ -232,6 +247,13 @@ impl Tenant {
             writeln!(report, "event of {kind} {name}: {reason}: {note}")?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Tenant {
+    fn drop(&mut self) {
+        // Nobody waits for it, and a test that failed says why by itself.
+        let _ = self.release();
     }
 }
 

@@ -28,7 +28,7 @@ fn ask(namespace: &Namespace, object: &Value) -> Result<String> {
 }
 
 /// The objects of an overlay, by kubectl's own kustomize, moved into a namespace; those of the whole cluster stay what they are.
-fn overlay(name: &str, namespace: &str) -> Vec<Value> {
+pub(crate) fn overlay(name: &str, namespace: &str) -> Vec<Value> {
     let kubectl = Kubectl::from_environment().unwrap();
     let folder = manifests().join("overlays").join(name);
     let mut objects = documents(&kubectl.run(&["kustomize", folder.to_str().unwrap()]).unwrap());

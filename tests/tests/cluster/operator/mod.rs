@@ -2,9 +2,15 @@
 
 mod basics;
 mod crash;
+mod delete;
+mod drain;
 mod faults;
+mod many;
 mod pair;
 mod real;
+mod roll;
+mod scale;
+mod scene;
 
 use imcluster_crds::{ImCluster, ServerPhase};
 use imcluster_tests::operator::{Operator, Tenant, World};

@@ -55,6 +55,18 @@ pub enum TopicsSeen {
     Trouble(Reason, String),
 }
 
+/// How far gateways are of the template that should be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Roll {
+    /// All are.
+    #[default]
+    Over,
+    /// Not all are.
+    UnderWay,
+    /// All are, of those that are there, and the end was not told of: the last may be starting.
+    Ending,
+}
+
 /// What the gateways look like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GatewaysSeen<'a> {
@@ -62,8 +74,8 @@ pub struct GatewaysSeen<'a> {
     pub wanted: u16,
     /// Pods that are ready and not about to go, of the ids that should serve.
     pub ready: u16,
-    /// All of them are of the template that should be.
-    pub rolled: bool,
+    /// How far they are of the template that should be.
+    pub roll: Roll,
     /// Clients are moved off some.
     pub draining: bool,
     /// Some wait for their topics.
@@ -92,7 +104,7 @@ pub fn topics(seen: &TopicsSeen, before: &[Condition]) -> Verdict {
 
 /// `GatewaysReady`. A planned roll or drain keeps it true: one gateway at a time, and its clients were moved before.
 pub fn gateways(seen: &GatewaysSeen<'_>) -> Verdict {
-    let GatewaysSeen { wanted, ready, rolled, draining, waiting, stuck } = *seen;
+    let GatewaysSeen { wanted, ready, roll, draining, waiting, stuck } = *seen;
     if let Some(pod) = stuck {
         return Verdict::no(Reason::PodsNotReady, pod);
     }
@@ -100,7 +112,12 @@ pub fn gateways(seen: &GatewaysSeen<'_>) -> Verdict {
         return Verdict::yes(Reason::ScaledToZero, "gateways.replicas is 0");
     }
     // A roll takes one gateway away at a time.
-    if !rolled && ready + 1 >= wanted && ready > 0 {
+    let rolls = match roll {
+        Roll::UnderWay => true,
+        Roll::Ending => ready < wanted,
+        Roll::Over => false,
+    };
+    if rolls && ready + 1 >= wanted && ready > 0 {
         return Verdict::yes(Reason::Rolling, "Gateways get new settings or a new image, one at a time");
     }
     if ready < wanted && waiting {
@@ -204,7 +221,7 @@ mod tests {
     use super::*;
 
     const SERVING: GatewaysSeen<'_> =
-        GatewaysSeen { wanted: 3, ready: 3, rolled: true, draining: false, waiting: false, stuck: None };
+        GatewaysSeen { wanted: 3, ready: 3, roll: Roll::Over, draining: false, waiting: false, stuck: None };
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -212,19 +229,27 @@ mod tests {
 
     #[test]
     fn a_planned_roll_keeps_the_gateways_ready() {
-        let verdict = gateways(&GatewaysSeen { rolled: false, ready: 2, ..SERVING });
+        let verdict = gateways(&GatewaysSeen { roll: Roll::UnderWay, ready: 2, ..SERVING });
         assert_eq!((verdict.holds, verdict.reason), (Some(true), Reason::Rolling));
     }
 
     #[test]
     fn a_roll_that_lost_two_gateways_does_not() {
-        let verdict = gateways(&GatewaysSeen { rolled: false, ready: 1, ..SERVING });
+        let verdict = gateways(&GatewaysSeen { roll: Roll::UnderWay, ready: 1, ..SERVING });
         assert_eq!((verdict.holds, verdict.reason), (Some(false), Reason::Starting));
     }
 
     #[test]
+    fn a_roll_goes_on_until_its_last_gateway_is_ready() {
+        let starting = GatewaysSeen { ready: 2, ..SERVING };
+        assert_eq!(gateways(&GatewaysSeen { roll: Roll::Ending, ..starting }).reason, Reason::Rolling);
+        assert_eq!(gateways(&starting).reason, Reason::Starting);
+        assert_eq!(gateways(&GatewaysSeen { roll: Roll::Ending, ..SERVING }).reason, Reason::GatewaysInPlace);
+    }
+
+    #[test]
     fn the_only_gateway_that_rolls_is_not_ready() {
-        let verdict = gateways(&GatewaysSeen { wanted: 1, rolled: false, ready: 0, ..SERVING });
+        let verdict = gateways(&GatewaysSeen { wanted: 1, roll: Roll::UnderWay, ready: 0, ..SERVING });
         assert_eq!((verdict.holds, verdict.reason), (Some(false), Reason::Starting));
     }
 
@@ -236,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_pod_that_cannot_run_is_named_even_during_a_roll() {
-        let verdict = gateways(&GatewaysSeen { rolled: false, ready: 2, stuck: Some("pod chat-2"), ..SERVING });
+        let verdict = gateways(&GatewaysSeen { roll: Roll::UnderWay, ready: 2, stuck: Some("pod chat-2"), ..SERVING });
         assert_eq!((verdict.holds, verdict.reason), (Some(false), Reason::PodsNotReady));
         assert!(verdict.message.contains("chat-2"), "{}", verdict.message);
     }

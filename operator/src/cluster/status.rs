@@ -5,7 +5,7 @@ use imcluster_crds::{ImCluster, ImClusterStatus, ServerId, ServerPhase, ServerSt
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::conditions::{self, GatewaysSeen, TopicsSeen, Verdict};
+use super::conditions::{self, GatewaysSeen, Roll, TopicsSeen, Verdict};
 use super::look::Look;
 use super::names;
 use crate::drain::counts::{self, Counts};
@@ -144,10 +144,18 @@ fn gateways_seen<'a>(cluster: &ImCluster, outcome: &Outcome<'a>, counts: &Counts
     let Outcome { look, servers, .. } = outcome;
     let wanted = cluster.spec.gateways.replicas;
     let ready = look.pods.iter().filter(|(id, pod)| id.0 < wanted && pod.ready).count();
+    let before = cluster.status.as_ref().and_then(|it| conditions::last(&it.conditions, ConditionType::GatewaysReady));
+    let roll = if look.set.is_some() && (!counts.rolled || outcome.template_changes) {
+        Roll::UnderWay
+    } else if before.is_some_and(|verdict| verdict.reason == Reason::Rolling) {
+        Roll::Ending
+    } else {
+        Roll::Over
+    };
     GatewaysSeen {
         wanted,
         ready: u16::try_from(ready).unwrap_or(u16::MAX),
-        rolled: look.set.is_none() || (counts.rolled && !outcome.template_changes),
+        roll,
         draining: servers.iter().any(|entry| entry.phase == ServerPhase::Draining),
         waiting: look.live().is_none_or(|set| set.replicas < wanted),
         stuck: look.stuck.as_deref(),

@@ -120,6 +120,8 @@ impl Components {
             &format!("--kubeconfig={HOME}/kubeconfig"),
             "--manage-all-nodes=false",
             "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
+            // As a kubelet does it. Without a sign of life a node is given up after 50 s, and its pods with it.
+            "--node-lease-duration-seconds=40",
             &format!("--node-ip={NODE}"),
             "--server-address=127.0.0.1:10247",
         ]);

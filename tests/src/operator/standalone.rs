@@ -83,7 +83,8 @@ impl Standalone {
         let metrics = client().get(url).timeout(ANSWER).send().await?.error_for_status()?.text().await?;
         let requests = |verbs: &[&str]| {
             sum(&metrics, "imcluster_operator_api_requests_total", |labels| {
-                !labels.contains("resource=\"leases\"") && verbs.iter().any(|it| labels.contains(&format!("verb=\"{it}\"")))
+                !labels.contains("resource=\"leases\"")
+                    && verbs.iter().any(|it| labels.contains(&format!("verb=\"{it}\"")))
             })
         };
         Ok(Used {
@@ -105,9 +106,11 @@ fn program() -> Result<PathBuf> {
     }
     let own = std::env::current_exe().context("this program has no path")?;
     // Cargo puts tests one folder deeper than programs.
-    let beside = own.ancestors().nth(2).context("this program is in no folder")?.join("imcluster-operator");
-    ensure!(beside.is_file(), "{} is missing: cargo build -p imcluster-operator", beside.display());
-    Ok(beside)
+    let mut folders = own.ancestors().skip(1).take(2).map(|folder| folder.join("imcluster-operator"));
+    let beside = folders.find(|program| program.is_file());
+    beside.with_context(|| {
+        format!("imcluster-operator is not beside {}: cargo build -p imcluster-operator", own.display())
+    })
 }
 
 /// The sum of the series of a metric whose labels are as wanted.
@@ -130,7 +133,8 @@ mod tests {
 
     #[test]
     fn series_are_summed_by_their_labels() {
-        let metrics = "# TYPE requests counter\nrequests{verb=\"get\"} 2\nrequests{verb=\"patch\"} 3\nrequests_more 9\nidle 4\n";
+        let metrics =
+            "# TYPE requests counter\nrequests{verb=\"get\"} 2\nrequests{verb=\"patch\"} 3\nrequests_more 9\nidle 4\n";
         assert!((sum(metrics, "requests", |_| true) - 5.0).abs() < 1e-9);
         assert!((sum(metrics, "requests", |labels| labels.contains("get")) - 2.0).abs() < 1e-9);
         assert!((sum(metrics, "idle", |_| true) - 4.0).abs() < 1e-9);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use imcluster_crds::ImCluster;
+use imcluster_crds::conditions::ConditionType;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -64,9 +65,19 @@ impl Course {
         templates.len()
     }
 
+    /// The reasons that a condition had, one after the other.
+    pub fn reasons(&self, kind: ConditionType) -> Vec<&str> {
+        let conditions = self.clusters().filter_map(|(_, it)| rules::condition(it, kind));
+        let mut reasons: Vec<_> = conditions.map(|condition| condition.reason.as_str()).collect();
+        reasons.dedup();
+        reasons
+    }
+
     /// Whether each `ImCluster` stayed Ready from when it was first.
     pub fn stayed_ready(&self) -> bool {
-        let mut ready = self.clusters().map(|(_, cluster)| rules::condition(cluster, "Ready") == Some("True"));
+        let mut ready = self.clusters().map(|(_, cluster)| {
+            rules::condition(cluster, ConditionType::Ready).is_some_and(|condition| condition.status == "True")
+        });
         ready.by_ref().any(|ready| ready) && ready.all(|ready| ready)
     }
 

@@ -128,7 +128,12 @@ fn version(object: &impl ResourceExt) -> Option<u64> {
     object.resource_version()?.parse().ok()
 }
 
-async fn follow<K: Kind>(api: Api<K>, mut from: String, seen: watch::Sender<Vec<Moment>>, object: fn(Box<K>) -> Object) {
+async fn follow<K: Kind>(
+    api: Api<K>,
+    mut from: String,
+    seen: watch::Sender<Vec<Moment>>,
+    object: fn(Box<K>) -> Object,
+) {
     loop {
         if let Ok(events) = api.watch(&WatchParams::default(), &from).await {
             let mut events = pin!(events);

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use imcluster_crds::conditions::ConditionType;
 use imcluster_crds::{ImCluster, ServerPhase, ServerStatus, TopicOrigin};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 use super::{Moment, Object};
@@ -41,10 +43,10 @@ pub(super) fn breaches(moments: &[Moment]) -> Vec<Breach> {
     breaches
 }
 
-/// The status of a condition.
-pub(super) fn condition<'a>(cluster: &'a ImCluster, kind: &str) -> Option<&'a str> {
+/// A condition.
+pub(super) fn condition(cluster: &ImCluster, kind: ConditionType) -> Option<&Condition> {
     let mut conditions = cluster.status.iter().flat_map(|status| &status.conditions);
-    conditions.find(|condition| condition.type_ == kind).map(|condition| condition.status.as_str())
+    conditions.find(|condition| condition.type_ == kind.as_str())
 }
 
 /// What there is at a moment, by name.
@@ -148,9 +150,7 @@ mod tests {
     }
 
     fn cluster(servers: &[(u16, &str, &str)]) -> Moment {
-        let entry = |(id, phase, origin): &(u16, &str, &str)| {
-            json!({ "id": id, "phase": phase, "topic": { "name": format!("im.{id}"), "origin": origin } })
-        };
+        let entry = |(id, phase, origin): &(u16, &str, &str)| json!({ "id": id, "phase": phase, "topic": { "name": format!("im.{id}"), "origin": origin } });
         let it = json!({
             "apiVersion": "imcluster.dev/v1alpha1", "kind": "ImCluster", "metadata": { "name": "chat" },
             "spec": {
@@ -186,10 +186,10 @@ mod tests {
 
     #[test]
     fn a_pod_comes_after_its_topic() {
-        let early = Breach::PodBeforeTopic("chat-gateway-1".to_owned());
+        let early = [Breach::PodBeforeTopic("chat-gateway-1".to_owned())];
         assert_eq!(breaches(&[cluster(&[SERVING]), running(0), running(0)]), []);
-        assert_eq!(breaches(&[cluster(&[SERVING]), running(1)]), [early.clone()]);
-        assert_eq!(breaches(&[cluster(&[SERVING, (1, "Provisioning", "Creating")]), running(1)]), [early]);
+        assert_eq!(breaches(&[cluster(&[SERVING]), running(1)]), early);
+        assert_eq!(breaches(&[cluster(&[SERVING, (1, "Provisioning", "Creating")]), running(1)]), early);
     }
 
     #[test]

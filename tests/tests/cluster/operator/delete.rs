@@ -61,7 +61,10 @@ async fn end_namespace(scene: &Scene) {
 #[ignore = "needs Kubernetes: make test-cluster"]
 async fn deleting_drains_nobody_takes_topics_after_pods_and_leaves_nothing_behind() {
     let mut changes = slow_drain(2);
-    json_patch::merge(&mut changes, &json!({ "spec": { "ingress": { "className": "none", "host": "chat.example.com" } } }));
+    json_patch::merge(
+        &mut changes,
+        &json!({ "spec": { "ingress": { "className": "none", "host": "chat.example.com" } } }),
+    );
     let scene = Scene::ready("delete", &changes).await;
     let mut gateways = Vec::new();
     for id in 0..2 {
@@ -75,7 +78,8 @@ async fn deleting_drains_nobody_takes_topics_after_pods_and_leaves_nothing_behin
         let goes = |it: Option<&Pod>| it.is_some_and(|it| it.metadata.deletion_timestamp.is_some());
         scene.until(&pod(id), "its pods go", goes).await;
     }
-    let going = scene.until_it("it says so", |it| verdict(it, ConditionType::Ready) == Some(("False", "Deleting"))).await;
+    let going =
+        scene.until_it("it says so", |it| verdict(it, ConditionType::Ready) == Some(("False", "Deleting"))).await;
     assert!(is_held(&going));
     assert_eq!(scene.topics("chat").await.unwrap(), ["0", "1"], "topics go after the pods");
     for (id, gateway) in (0..).zip(&gateways) {

@@ -30,9 +30,8 @@ async fn until(tenant: &Tenant, what: &str, mut holds: impl AsyncFnMut() -> bool
             tokio::time::sleep(LOOK).await;
         }
     };
-    if tokio::time::timeout(PATIENCE, reached).await.is_err() {
-        panic!("waited {PATIENCE:?} in vain until {what}\n{}", tenant.report().await);
-    }
+    let reached = tokio::time::timeout(PATIENCE, reached).await;
+    assert!(reached.is_ok(), "waited {PATIENCE:?} in vain until {what}\n{}", tenant.report().await);
 }
 
 /// Waits until so many `ImCluster`s are Ready and nothing is under way.
@@ -117,7 +116,8 @@ mod long {
         let gateway = tenant.gateway("chat-0-gateway-0").await.unwrap();
         let looks = gateway.report().await.unwrap().seen.looks;
         let begun = Instant::now();
-        until(&tenant, "gateways were asked twice", async || gateway.report().await.unwrap().seen.looks >= looks + 2).await;
+        until(&tenant, "gateways were asked twice", async || gateway.report().await.unwrap().seen.looks >= looks + 2)
+            .await;
         let rested = operator.used().await.unwrap();
         tell("left alone", begun.elapsed(), between(looked, rested), each);
 
@@ -144,10 +144,8 @@ mod long {
         let begun = Instant::now();
         let hundred = json!({ "spec": { "gateways": { "replicas": IDS } } });
         tenant.apply::<ImCluster>(&tenant.im_cluster("chat", &hundred)).await.unwrap();
-        until(&tenant, "all topics are there", async || {
-            tenant.topics("chat").await.unwrap().len() == usize::from(IDS)
-        })
-        .await;
+        until(&tenant, "all topics are there", async || tenant.topics("chat").await.unwrap().len() == usize::from(IDS))
+            .await;
         let topics = begun.elapsed();
         tell("from apply to 100 topics", topics, between(before, operator.used().await.unwrap()), 1.0);
         until_ready(&tenant, 1).await;

@@ -11,8 +11,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use super::scene::{MANY, Scene, observed, pod, slow_drain, uids, verdict};
 use super::ids;
+use super::scene::{MANY, Scene, observed, pod, slow_drain, uids, verdict};
 
 /// Seconds that a gateway is ready before the next is replaced, and how inexact a watch is.
 const APART: Duration = Duration::from_secs(15 - 1);
@@ -51,7 +51,7 @@ async fn a_restart_that_is_asked_for_rolls_once_one_at_a_time_and_keeps_it_ready
     scene.until_told("RollFinished").await;
     let course = scene.course().await;
     assert!(course.stayed_ready(), "a planned roll keeps it Ready");
-    assert_eq!((course.templates(), course.replicas()), (2, vec![2]));
+    assert_eq!((course.templates(), course.replicas()), (2, vec![0, 2]));
     assert_eq!([course.lives(&pod(0)), course.lives(&pod(1))], [2, 2]);
     // The last first, and the next when that one has been ready for a while.
     let (zero, one) = (pod(0), pod(1));
@@ -78,7 +78,7 @@ async fn the_template_and_the_number_of_gateways_never_change_in_one_apply() {
     scene.settled().await;
     assert!(has_note(&scene.set().await, "one"));
     let course = scene.course().await;
-    assert_eq!((course.replicas(), course.templates()), (vec![1, 2], 2));
+    assert_eq!((course.replicas(), course.templates()), (vec![0, 1, 2], 2));
 }
 
 #[tokio::test]
@@ -98,9 +98,11 @@ async fn a_template_change_waits_until_nobody_drains() {
     scene.until_set("it has the new template", |set| has_note(set, "one")).await;
     scene.settled().await;
     let course = scene.course().await;
-    assert_eq!((course.replicas(), course.templates()), (vec![3, 2], 2));
+    assert_eq!((course.replicas(), course.templates()), (vec![0, 3, 2], 2));
     assert_eq!(course.lives(&pod(2)), 1);
     assert!(course.stayed_ready(), "planned, both of it");
+    let reasons = course.reasons(ConditionType::GatewaysReady);
+    assert!(reasons.ends_with(&["GatewaysInPlace", "Draining", "Rolling", "GatewaysInPlace"]), "{reasons:?}");
 }
 
 #[tokio::test]
@@ -117,8 +119,9 @@ async fn a_template_change_waits_until_no_pod_terminates() {
     scene.until_set("it has the new template", |set| has_note(set, "one")).await;
     scene.settled().await;
     let course = scene.course().await;
-    assert_eq!(course.templates(), 2);
-    assert_eq!(course.lives(&pod(0)), 2);
+    assert_eq!((course.templates(), course.lives(&pod(0))), (2, 2));
+    let reasons = course.reasons(ConditionType::GatewaysReady);
+    assert_eq!(reasons.iter().filter(|reason| **reason == "Rolling").count(), 1, "{reasons:?}");
 }
 
 #[tokio::test]

@@ -163,9 +163,8 @@ impl Scene {
                 tokio::time::sleep(LOOK).await;
             }
         };
-        if tokio::time::timeout(PATIENCE, reached).await.is_err() {
-            panic!("waited {PATIENCE:?} in vain until {what}\n{}", self.report().await);
-        }
+        let reached = tokio::time::timeout(PATIENCE, reached).await;
+        assert!(reached.is_ok(), "waited {PATIENCE:?} in vain until {what}\n{}", self.report().await);
     }
 
     /// Waits until an event of this reason was told.

@@ -50,6 +50,15 @@ impl Course {
         self.pods(pod).filter_map(|(_, pod)| pod.uid()).collect::<BTreeSet<_>>().len()
     }
 
+    /// How many pod templates the pods of a name were of, one after the other. Not all of their lives count: kwok deletes a
+    /// pod by its name, and now and then once more, which hits the next of that name.
+    pub fn revisions(&self, pod: &str) -> usize {
+        const REVISION: &str = "controller-revision-hash";
+        let mut revisions: Vec<_> = self.pods(pod).map(|(_, pod)| pod.labels().get(REVISION).cloned()).collect();
+        revisions.dedup();
+        revisions.len()
+    }
+
     /// The values that `spec.replicas` of the `StatefulSet`s had, one after the other.
     pub fn replicas(&self) -> Vec<i32> {
         let mut replicas: Vec<_> = self.sets().filter_map(|(_, set)| set.spec.as_ref()?.replicas).collect();

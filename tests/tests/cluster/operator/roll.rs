@@ -52,7 +52,7 @@ async fn a_restart_that_is_asked_for_rolls_once_one_at_a_time_and_keeps_it_ready
     let course = scene.course().await;
     assert!(course.stayed_ready(), "a planned roll keeps it Ready");
     assert_eq!((course.templates(), course.replicas()), (2, vec![0, 2]));
-    assert_eq!([course.lives(&pod(0)), course.lives(&pod(1))], [2, 2]);
+    assert_eq!([course.revisions(&pod(0)), course.revisions(&pod(1))], [2, 2]);
     // The last first, and the next when that one has been ready for a while.
     let (zero, one) = (pod(0), pod(1));
     let first = course.pods(&one).next().unwrap().1.metadata.uid.clone();
@@ -119,7 +119,7 @@ async fn a_template_change_waits_until_no_pod_terminates() {
     scene.until_set("it has the new template", |set| has_note(set, "one")).await;
     scene.settled().await;
     let course = scene.course().await;
-    assert_eq!((course.templates(), course.lives(&pod(0))), (2, 2));
+    assert_eq!((course.templates(), course.revisions(&pod(0))), (2, 2));
     let reasons = course.reasons(ConditionType::GatewaysReady);
     assert_eq!(reasons.iter().filter(|reason| **reason == "Rolling").count(), 1, "{reasons:?}");
 }
@@ -214,5 +214,5 @@ async fn with_the_operator_gateways_follow_its_release() {
     assert_eq!(verdict(&rolled, ConditionType::UpdateAvailable), Some(("False", "UpToDate")));
     let course = scene.course().await;
     assert_eq!((course.templates(), course.stayed_ready()), (2, true));
-    assert_eq!([course.lives(&pod(0)), course.lives(&pod(1))], [2, 2]);
+    assert_eq!([course.revisions(&pod(0)), course.revisions(&pod(1))], [2, 2]);
 }

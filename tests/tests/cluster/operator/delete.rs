@@ -122,7 +122,7 @@ async fn deleting_works_with_the_last_good_credentials_when_all_secrets_are_gone
     };
     let scene = Scene::with("delete-secrets", |world, tenant| {
         let config = world.config().clone();
-        Operator::start_with(config, tenant, |running| running.kafka = Arc::new(guarded)).unwrap()
+        Operator::start_other(world, config, tenant, |running| running.kafka = Arc::new(guarded)).unwrap()
     })
     .await;
     scene.secret("login", &[("username", "operator"), ("password", "right")]).await.unwrap();
@@ -254,7 +254,7 @@ async fn a_namespace_ends_even_if_the_operators_role_in_it_goes_first() {
         account = format!("system:serviceaccount:{}:imcluster-operator", tenant.name());
         let mut config = world.config().clone();
         config.auth_info.impersonate = Some(account.clone());
-        Operator::start_with(config, tenant, |_| {}).unwrap()
+        Operator::start_other(world, config, tenant, |_| {}).unwrap()
     })
     .await;
     scene.make(&json!({})).await;

@@ -168,7 +168,8 @@ async fn pods_may_take_longer_than_the_longest_drain_and_there_is_no_max_unavail
 /// An operator of another release.
 fn of_release(image: &'static str) -> impl FnOnce(&World, &Tenant) -> Operator {
     move |world, tenant| {
-        Operator::start_with(world.config().clone(), tenant, |running| image.clone_into(&mut running.release)).unwrap()
+        Operator::start_other(world, world.config().clone(), tenant, |running| image.clone_into(&mut running.release))
+            .unwrap()
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use imcluster_crds::conditions::ConditionType;
 use imcluster_crds::{ImCluster, ServerPhase};
+use imcluster_tests::gateway::Handle;
 use imcluster_tests::operator::{Faults, Operator, Tenant, World, Written};
 use kube::Resource;
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -26,6 +27,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// A part of the story: something changes, and then a state is reached.
 struct Stage {
     what: Change,
+    /// Clients that come to each gateway before it changes: a drain takes its time.
+    clients: u64,
     /// Gateways at its end.
     gateways: u16,
     /// At its end nothing may be left of gateways that are gone; before, it may.
@@ -53,13 +56,13 @@ fn stages() -> [Stage; END + 1] {
     } });
     let plain = json!({ "spec": { "ingress": null, "networkPolicy": { "enabled": false } } });
     [
-        Stage { what: Change::Create, gateways: 2, tidy: false },
-        Stage { what: Change::Merge(gateways(3)), gateways: 3, tidy: false },
-        Stage { what: Change::Merge(gateways(1)), gateways: 1, tidy: false },
-        Stage { what: Change::Merge(roll), gateways: 1, tidy: false },
-        Stage { what: Change::Merge(plain), gateways: 1, tidy: false },
-        Stage { what: Change::Nothing, gateways: 1, tidy: true },
-        Stage { what: Change::Delete, gateways: 0, tidy: true },
+        Stage { what: Change::Create, clients: 0, gateways: 2, tidy: false },
+        Stage { what: Change::Merge(gateways(3)), clients: 0, gateways: 3, tidy: false },
+        Stage { what: Change::Merge(gateways(1)), clients: 50, gateways: 1, tidy: false },
+        Stage { what: Change::Merge(roll), clients: 0, gateways: 1, tidy: false },
+        Stage { what: Change::Merge(plain), clients: 0, gateways: 1, tidy: false },
+        Stage { what: Change::Nothing, clients: 0, gateways: 1, tidy: true },
+        Stage { what: Change::Delete, clients: 0, gateways: 0, tidy: true },
     ]
 }
 
@@ -188,6 +191,11 @@ async fn story(tenant: &Tenant, faults: &Faults, role: &Role, left_out: &[usize]
 impl Stage {
     async fn begin(&self, tenant: &Tenant) -> Result<()> {
         let api = tenant.api::<ImCluster>();
+        if self.clients > 0 {
+            for pod in tenant.pods().await? {
+                Handle::of(&pod)?.hold(self.clients).await?;
+            }
+        }
         match &self.what {
             Change::Create => tenant.apply::<ImCluster>(&tenant.im_cluster("chat", &beginning())).await.map(drop),
             Change::Merge(change) => {

@@ -150,6 +150,8 @@ fn tidy_status(status: &mut Value, passing: bool) {
     for condition in status["conditions"].as_array_mut().into_iter().flatten() {
         remove(condition, "lastTransitionTime");
     }
+    // How many clients there were when it was last told.
+    remove(status, "connections");
     if let Some(servers) = status["servers"].as_array_mut() {
         servers.retain(|server| !(passing && server["phase"] == "Retired"));
     }

@@ -24,7 +24,7 @@ use crate::eventually::eventually;
 use crate::manifests::overlay;
 
 /// How late a busy machine may be.
-const LATE: Duration = Duration::from_secs(5);
+const LATE: Duration = Duration::from_secs(15);
 
 fn accepted(expected: (&'static str, &'static str)) -> impl Fn(&ImCluster) -> bool {
     move |it| verdict(it, ConditionType::Accepted) == Some(expected)

@@ -78,6 +78,8 @@ pub struct Report {
     pub wish: Wish,
     /// By name, what there is.
     pub topics: BTreeMap<String, Seen>,
+    /// What was made in the round that it ended.
+    pub made: BTreeSet<String>,
     /// What does not work, worst first. The rest goes on meanwhile.
     pub troubles: Vec<Trouble>,
     /// A broker makes topics that somebody only asks about: a warning.
@@ -86,12 +88,13 @@ pub struct Report {
 
 impl Report {
     /// What of it holds while another wish takes the place of its own: nothing of a topic that was to be made or deleted and is
-    /// not any more, or the other way round, before it is looked at again.
+    /// not any more, or the other way round, before it is looked at again. What was made is no news any more.
     #[must_use]
     pub fn under(mut self, wish: &Wish) -> Self {
         let use_of = |wish: &Wish, name: &String| (wish.create.contains(name), wish.delete.contains(name));
         let Self { wish: own, topics, .. } = &mut self;
         topics.retain(|name, _| use_of(own, name) == use_of(wish, name));
+        self.made.clear();
         self
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::pace::until_retry;
 use crate::topics::plan::{Sight, plan};
 use crate::topics::trouble::Problems;
-use crate::topics::{KafkaSettings, Report, Wish};
+use crate::topics::{KafkaSettings, Report, Seen, Wish};
 
 /// How often a standby with something to write looks whether it leads now. It asks nobody.
 const LEASE_LOOK: Duration = Duration::from_secs(1);
@@ -70,6 +70,7 @@ pub(super) enum Due {
 pub(super) struct Ended<'a> {
     pub(super) wish: &'a Arc<Wish>,
     pub(super) problems: Problems,
+    pub(super) made: BTreeSet<String>,
     pub(super) auto_create: bool,
     /// `None`: as it follows from what is left.
     pub(super) due: Option<Due>,
@@ -180,7 +181,9 @@ impl Board {
         let left = plan(ended.wish, &cluster.sight);
         let mut problems = left.problems.clone();
         problems.extend(ended.problems);
-        let settled = left.is_empty() && problems.is_empty();
+        // Somebody else makes it, and gateways wait for it.
+        let awaited = |(topic, seen): (&String, &Seen)| *seen == Seen::Absent && !ended.wish.delete.contains(topic);
+        let settled = left.is_empty() && problems.is_empty() && !left.seen.iter().any(awaited);
         if cluster.wish == *ended.wish {
             cluster.failures = if settled { 0 } else { cluster.failures.saturating_add(1) };
             cluster.due = match ended.due {
@@ -192,16 +195,19 @@ impl Board {
         let report = Report {
             wish: Wish::clone(ended.wish),
             topics: left.seen,
+            made: BTreeSet::new(),
             troubles: problems.troubles(),
             auto_create: ended.auto_create,
         };
         // Another wish may have taken its place meanwhile, and this one may return.
-        let report = report.under(&cluster.wish);
-        let changed = cluster.report.as_deref() != Some(&report);
-        if changed {
-            cluster.report = Some(Arc::new(report));
+        let report = Report { made: ended.made, ..report.under(&cluster.wish) };
+        // That nothing more was made is no news.
+        let same = |before: &Report| Report { made: BTreeSet::new(), ..before.clone() } == report;
+        if cluster.report.as_deref().is_some_and(same) {
+            return false;
         }
-        changed
+        cluster.report = Some(Arc::new(report));
+        true
     }
 }
 

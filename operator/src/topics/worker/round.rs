@@ -56,7 +56,8 @@ pub(super) async fn run(task: &Task, admin: &dyn KafkaAdmin, due: &Wishes) -> Re
 
 fn end(task: &Task, cluster: &str, wish: &Arc<Wish>, outcome: Outcome) {
     let due = outcome.not_leading.then_some(Due::WhenLeading);
-    task.end(cluster, Ended { wish, problems: outcome.problems, auto_create: task.auto_create, due });
+    let Outcome { problems, made, .. } = outcome;
+    task.end(cluster, Ended { wish, problems, made, auto_create: task.auto_create, due });
 }
 
 /// Waits for an answer as long as one may take.
@@ -97,6 +98,8 @@ struct Outcome {
     problems: Problems,
     /// Something may be other than before.
     wrote: bool,
+    /// What was made.
+    made: BTreeSet<String>,
     /// What was to be made, and was there.
     existed: BTreeSet<String>,
     /// Something is left for the leader.
@@ -118,8 +121,11 @@ impl Writer<'_> {
         for topics in parts(&plan.create) {
             let call = self.admin.create(&topics, self.wish.replication, &self.wish.config);
             let Some(each) = self.write(&topics, call).await? else { return Ok(()) };
-            let existed = each.iter().filter(|(_, result)| **result == Ok(Created::Existed));
-            self.outcome.existed.extend(existed.map(|(topic, _)| topic.clone()));
+            let those = |created| {
+                each.iter().filter(move |(_, result)| **result == Ok(created)).map(|(topic, _)| topic.clone())
+            };
+            self.outcome.made.extend(those(Created::New));
+            self.outcome.existed.extend(those(Created::Existed));
             self.done(Act::Create, each);
         }
         for topics in parts(&plan.repair.keys().cloned().collect()) {

@@ -1,5 +1,6 @@
 //! The task of one Kafka: when it works, and what it does when Kafka as a whole does not.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
@@ -125,7 +126,16 @@ impl Task {
     fn tell_all(&self, wishes: &Wishes, error: &AdminError, until: Instant) {
         for (cluster, wish) in wishes {
             let problems = Problems::with_kafka(error.clone());
-            self.end(cluster, Ended { wish, problems, auto_create: self.auto_create, due: Some(Due::At(until)) });
+            self.end(
+                cluster,
+                Ended {
+                    wish,
+                    problems,
+                    made: BTreeSet::new(),
+                    auto_create: self.auto_create,
+                    due: Some(Due::At(until)),
+                },
+            );
         }
     }
 

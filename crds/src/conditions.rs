@@ -102,6 +102,11 @@ words! {
         PodsNotReady,
         /// GatewaysReady, Reconciling: gateways wait for their topics.
         WaitingForTopics,
+        /// GatewaysReady, Stalled: somebody else's object has a name that the operator needs. It is left alone, and what would
+        /// be made after it is not. The message names it.
+        NotOurs,
+        /// GatewaysReady, Stalled: the API server refuses an object. The message names it, and has what was said.
+        ObjectRefused,
         /// Ready: clients are served.
         Serving,
         /// Ready: the condition Accepted is not true.
@@ -120,8 +125,6 @@ words! {
         NewerRelease,
         /// UpdateAvailable: the gateways are what the operator would make.
         UpToDate,
-        /// Reconciling: the spec has changed.
-        NewGeneration,
     }
 }
 

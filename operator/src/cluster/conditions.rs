@@ -157,16 +157,17 @@ pub fn reconciling(topics: &Verdict, gateways: &Verdict) -> Option<Verdict> {
 }
 
 /// `Stalled`, which is there only while it is true: somebody has to do something.
-pub fn stalled(accepted: &Verdict, topics: &Verdict) -> Option<Verdict> {
-    const FOR_PEOPLE: [Reason; 4] =
-        [Reason::NotSupported, Reason::TopicRejected, Reason::KafkaDenied, Reason::TopicsMissing];
-    let verdict = if accepted.holds == Some(false) {
-        accepted
-    } else if FOR_PEOPLE.contains(&topics.reason) {
-        topics
-    } else {
-        return None;
-    };
+pub fn stalled(accepted: &Verdict, topics: &Verdict, gateways: &Verdict) -> Option<Verdict> {
+    const FOR_PEOPLE: [Reason; 6] = [
+        Reason::NotSupported,
+        Reason::TopicRejected,
+        Reason::KafkaDenied,
+        Reason::TopicsMissing,
+        Reason::NotOurs,
+        Reason::ObjectRefused,
+    ];
+    let refused = Some(accepted).filter(|accepted| accepted.holds == Some(false));
+    let verdict = refused.or([topics, gateways].into_iter().find(|it| FOR_PEOPLE.contains(&it.reason)))?;
     Some(Verdict::yes(verdict.reason, verdict.message.clone()))
 }
 
@@ -298,12 +299,18 @@ mod tests {
     #[test]
     fn what_nobody_can_mend_but_a_person_is_stalled() {
         let yes = Verdict::yes(Reason::Valid, "");
-        for reason in [Reason::NotSupported, Reason::TopicRejected, Reason::KafkaDenied, Reason::TopicsMissing] {
-            assert_eq!(stalled(&yes, &Verdict::no(reason, "")).map(|verdict| verdict.reason), Some(reason));
+        let reason = |verdict: Option<Verdict>| verdict.map(|verdict| verdict.reason);
+        for of_topics in [Reason::NotSupported, Reason::TopicRejected, Reason::KafkaDenied, Reason::TopicsMissing] {
+            assert_eq!(reason(stalled(&yes, &Verdict::no(of_topics, ""), &yes)), Some(of_topics));
         }
-        assert_eq!(stalled(&yes, &Verdict::no(Reason::KafkaUnavailable, "")), None);
+        for of_gateways in [Reason::NotOurs, Reason::ObjectRefused] {
+            assert_eq!(reason(stalled(&yes, &yes, &Verdict::no(of_gateways, ""))), Some(of_gateways));
+        }
+        for passing in [Reason::KafkaUnavailable, Reason::Starting, Reason::PodsNotReady] {
+            assert_eq!(stalled(&yes, &Verdict::no(passing, ""), &Verdict::no(passing, "")), None);
+        }
         let refused = Verdict::no(Reason::InvalidSpec, "");
-        assert_eq!(stalled(&refused, &yes).map(|verdict| verdict.reason), Some(Reason::InvalidSpec));
+        assert_eq!(reason(stalled(&refused, &yes, &yes)), Some(Reason::InvalidSpec));
     }
 
     #[test]

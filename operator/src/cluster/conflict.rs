@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 use imcluster_crds::ImCluster;
+use imcluster_crds::conditions::Reason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+use super::conditions::Verdict;
 
 /// Which of `others` has the topics that `cluster` wants: an older one with the same prefix on the same Kafka. The answer is
 /// the same for both, whoever asks.
@@ -15,6 +19,18 @@ pub(super) fn owner<'a>(cluster: &ImCluster, others: impl IntoIterator<Item = &'
             theirs.1 == mine.1 && !theirs.0.is_disjoint(&mine.0)
         },
     )
+}
+
+/// What the one that has to stand back is told.
+pub(super) fn refusal(cluster: &ImCluster, owner: &ImCluster) -> Verdict {
+    let what = format!(
+        "ImCluster {}/{} is older and has the topic prefix {} on the same Kafka: set another kafka.topics.prefix in a new \
+         ImCluster",
+        owner.namespace().unwrap_or_default(),
+        owner.name_any(),
+        cluster.topic_prefix()
+    );
+    Verdict::no(Reason::TopicConflict, what)
 }
 
 /// Where its topics are: brokers, one of which is enough to be the same Kafka, and the prefix.
@@ -68,6 +84,14 @@ mod tests {
     fn of_two_made_in_one_second_only_one_has_them() {
         let all = [made("a", 1, &kafka("k.x:1", Some("x."))), made("b", 1, &kafka("k.x:1", Some("x.")))];
         assert_eq!(all.iter().filter(|cluster| owner(cluster, &all).is_none()).count(), 1);
+    }
+
+    #[test]
+    fn who_stands_back_is_told_who_has_the_topics() {
+        let old = made("a", 1, &kafka("kafka:9092", Some("x.")));
+        let verdict = refusal(&made("b", 2, &kafka("kafka:9092", Some("x."))), &old);
+        assert_eq!((verdict.holds, verdict.reason), (Some(false), Reason::TopicConflict));
+        assert!(verdict.message.contains("chat/a ") && verdict.message.contains(" x. "), "{}", verdict.message);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! an owner. Nobody is drained: there is nowhere to go. Nothing is created on the way, so that a namespace can always end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use imcluster_crds::{ImCluster, ServerStatus, TopicOrigin, TopicPolicy};
@@ -11,6 +12,7 @@ use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
 use kube::{Api, Client, Resource, ResourceExt};
 
+use super::apply::{self, Live};
 use super::build::Kind;
 use super::look::Look;
 use super::reconcile::{Context, ReconcileError, has_topics_of_ours};
@@ -51,6 +53,10 @@ pub(super) async fn delete(
         shared.forget(&uid);
         return Ok(Action::await_change());
     }
+    let set = context.watched.owned(Kind::StatefulSet, &namespace, &names::gateway(&cluster.name_any()));
+    if leaves_all(&object, set.as_deref()) {
+        return release(context, &object).await;
+    }
     let mut servers = cluster.status.as_ref().map(|status| status.servers.clone()).unwrap_or_default();
     if cluster.spec.kafka.topics.policy != TopicPolicy::Delete || !has_topics_of_ours(&servers) {
         return release(context, &object).await;
@@ -59,8 +65,8 @@ pub(super) async fn delete(
     if namespace_ends(&context.shared.client, &namespace).await {
         return last_attempt(context, &object, &cluster, kafka.as_ref(), &servers).await;
     }
-    let set = context.watched.owned(Kind::StatefulSet, &namespace, &names::gateway(&cluster.name_any()));
-    if let Some(set) = set.filter(|set| set.metadata.deletion_timestamp.is_none()) {
+    let ours = |set: &Arc<Live>| apply::is_owned(&set.metadata, &uid) && set.metadata.deletion_timestamp.is_none();
+    if let Some(set) = set.filter(ours) {
         shared.applier.remove(&*shared.writing, &namespace, Kind::StatefulSet, &set).await?;
     }
     let look = Look::cached(&context.watched, &cluster);
@@ -142,6 +148,16 @@ pub(super) fn topics_of_ours(servers: &[ServerStatus]) -> impl Iterator<Item = &
     topics.filter(|topic| topic.origin != TopicOrigin::Adopted).map(|topic| topic.name.as_str())
 }
 
+/// Kubernetes' own finalizer: what belongs to an object is to lose its owner, and to stay.
+const ORPHANS: &str = "orphan";
+
+/// Whether all is to go on without the resource, gateways and topics: it is deleted with `--cascade=orphan`. The `StatefulSet` may
+/// have lost its owner by now.
+fn leaves_all(object: &DynamicObject, set: Option<&Live>) -> bool {
+    object.finalizers().iter().any(|name| name == ORPHANS)
+        || set.is_some_and(|set| apply::is_orphan(&set.metadata, &object.name_any()))
+}
+
 /// Lets go of it.
 async fn release(context: &Context, object: &DynamicObject) -> Result<Action, ReconcileError> {
     if holds(object) {
@@ -177,5 +193,46 @@ pub(super) async fn namespace_ends(client: &Client, namespace: &str) -> bool {
             tracing::warn!(%error, namespace, "the namespace could not be read");
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use imcluster_crds::{ServerId, ServerPhase, TopicStatus};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn object(finalizers: &[&str]) -> DynamicObject {
+        let metadata = json!({ "name": "chat", "namespace": "im", "finalizers": finalizers });
+        serde_json::from_value(json!({ "metadata": metadata })).unwrap()
+    }
+
+    fn set(owners: &Value) -> Live {
+        let metadata = json!({ "name": "chat-gateway", "labels": names::labels("chat"), "ownerReferences": owners });
+        serde_json::from_value(json!({ "metadata": metadata })).unwrap()
+    }
+
+    #[test]
+    fn an_imcluster_that_is_deleted_without_what_belongs_to_it_leaves_everything() {
+        let owned = json!([{ "apiVersion": "a", "kind": "ImCluster", "name": "chat", "uid": "1", "controller": true }]);
+        assert!(leaves_all(&object(&[FINALIZER, "orphan"]), Some(&set(&owned))));
+        assert!(leaves_all(&object(&[FINALIZER]), Some(&set(&json!([])))), "the operator was away meanwhile");
+        assert!(!leaves_all(&object(&[FINALIZER]), Some(&set(&owned))));
+        assert!(!leaves_all(&object(&[FINALIZER, "foregroundDeletion"]), None));
+    }
+
+    #[test]
+    fn topics_that_were_there_before_are_not_the_operators() {
+        let entry = |id, origin| ServerStatus {
+            id: ServerId(id),
+            phase: ServerPhase::Serving,
+            pod_uid: None,
+            drain_start_time: None,
+            topic: Some(TopicStatus { name: format!("im.{id}"), origin }),
+        };
+        let servers = [entry(0, TopicOrigin::Creating), entry(1, TopicOrigin::Created), entry(2, TopicOrigin::Adopted)];
+        assert_eq!(topics_of_ours(&servers).collect::<Vec<_>>(), ["im.0", "im.1"]);
+        assert!(!has_topics_of_ours(&servers[2..]) && has_topics_of_ours(&servers));
     }
 }

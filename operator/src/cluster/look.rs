@@ -10,7 +10,7 @@ use kube::api::ListParams;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client, ResourceExt};
 
-use super::apply::is_owned;
+use super::apply::{is_orphan, is_owned};
 use super::{names, pods};
 use crate::drain::{GatewayPod, LiveSet};
 use crate::watch::Watched;
@@ -18,7 +18,7 @@ use crate::watch::Watched;
 /// What there is.
 #[derive(Clone, Debug)]
 pub(super) struct Look {
-    /// The `StatefulSet`, if there is one, and it is ours.
+    /// The `StatefulSet`, if there is one, and it is ours or becomes it.
     pub(super) set: Option<Arc<StatefulSet>>,
     /// Gateway pods.
     pub(super) pods: BTreeMap<ServerId, GatewayPod>,
@@ -48,7 +48,9 @@ impl Look {
 
     fn of<'a>(cluster: &ImCluster, set: Option<Arc<StatefulSet>>, all: impl IntoIterator<Item = &'a Pod>) -> Self {
         let owner = cluster.uid().unwrap_or_default();
-        let set = set.filter(|set| is_owned(&set.metadata, &owner));
+        let ours =
+            |set: &Arc<StatefulSet>| is_owned(&set.metadata, &owner) || is_orphan(&set.metadata, &cluster.name_any());
+        let set = set.filter(ours);
         let all: Vec<_> = all.into_iter().collect();
         let stuck = all.iter().find_map(|pod| {
             let why = pods::why_it_cannot_run(pod.status.as_ref()?)?;

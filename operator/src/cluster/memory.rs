@@ -1,6 +1,7 @@
 //! What is known by this process alone. Without it things take longer, and nothing else.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use imcluster_crds::{ServerId, ServerStatus};
 use k8s_openapi::jiff::Timestamp;
@@ -8,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::look::Look;
 use crate::drain;
-use crate::topics::KafkaSettings;
+use crate::topics::{KafkaSettings, Report};
 
 /// By the UIDs of `ImCluster`s.
 #[derive(Default)]
@@ -18,6 +19,7 @@ pub struct Memories(Mutex<HashMap<String, Memory>>);
 struct Memory {
     gone_since: BTreeMap<ServerId, Timestamp>,
     kafka: Option<KafkaSettings>,
+    report: Option<Arc<Report>>,
 }
 
 impl Memories {
@@ -43,6 +45,12 @@ impl Memories {
             *last = Some(now.clone());
         }
         last.clone()
+    }
+
+    /// What was heard of the topics before, kept with what is heard now.
+    pub(super) fn heard(&self, uid: &str, now: &Arc<Report>) -> Option<Arc<Report>> {
+        let mut all = self.0.lock();
+        all.entry(uid.to_owned()).or_default().report.replace(now.clone())
     }
 
     /// Forgets an `ImCluster` that is gone.

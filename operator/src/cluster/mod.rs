@@ -19,6 +19,7 @@ mod last_look;
 mod look;
 mod memory;
 mod news;
+mod ownership;
 mod reconcile;
 mod record;
 mod status;

@@ -17,6 +17,10 @@ pub const APPLICATION: &str = "imcluster";
 /// What `app.kubernetes.io/component` says of gateways.
 pub const GATEWAY: &str = "gateway";
 
+/// Annotation of all that the operator makes: hash of what was applied last. A process that begins sees by it what it need not
+/// apply again.
+pub const APPLIED_HASH: &str = "imcluster.dev/applied-hash";
+
 /// Annotation of a `StatefulSet`: the pod template that was applied last, as JSON.
 pub const TEMPLATE: &str = "imcluster.dev/template";
 

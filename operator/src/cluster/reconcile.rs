@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use imcluster_crds::conditions::{ConditionType, Reason};
+use imcluster_crds::conditions::Reason;
 use imcluster_crds::{ImCluster, ImClusterStatus, ServerStatus, TopicOrigin, TopicPolicy};
 use k8s_openapi::jiff::Timestamp;
 use kube::core::DynamicObject;
@@ -13,9 +13,9 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
 use kube::{Client, Resource, ResourceExt};
 
-use super::apply::{Applier, ApplyError};
+use super::apply::{Applier, ApplyError, Owner};
 use super::build::{self, Decision, Desired, Inputs, Kind, Plan, Release};
-use super::conditions::{self, Verdict};
+use super::conditions::Verdict;
 use super::dereference::SecretReader;
 use super::look::Look;
 use super::memory::Memories;
@@ -25,13 +25,16 @@ use super::validate::{self, References, Valid};
 use super::{conflict, delete, names, news};
 use crate::drain::gateways::{Answers, Ask, Gateways, Token};
 use crate::drain::{self, Situation, Step};
-use crate::events::Events;
+use crate::events::{Event, Events};
 use crate::leader::Writing;
 use crate::topics::{KafkaSettings, Report, Topics, Wish};
 use crate::watch::Watched;
 
 /// What is written while nothing changes is looked at again after so long, give or take a fifth.
 const AUDIT: Duration = Duration::from_mins(10);
+
+/// One that has to stand back for another looks so often whether that is gone.
+const CONFLICT_LASTS: Duration = Duration::from_secs(10);
 
 /// Records that are written one after the other, at most: each decides something new, and there is little to decide.
 const RECORDS: usize = 8;
@@ -128,6 +131,7 @@ impl ReconcileError {
             Self::Record(RecordError::Changed) => "changed",
             Self::Record(_) => "record",
             Self::Apply(ApplyError::NotOurs { .. }) => "not_ours",
+            Self::Apply(ApplyError::Predecessors { .. }) => "predecessors",
             Self::Apply(_) => "apply",
             Self::Api(_) => "api",
             Self::Restless => "restless",
@@ -198,62 +202,53 @@ impl Reconcile<'_> {
     async fn run(mut self) -> Result<Action, ReconcileError> {
         let shared = &self.context.shared;
         let namespace = self.cluster.namespace().unwrap_or_default();
-        if self.cluster.spec.paused {
+        let paused = self.cluster.spec.paused;
+        if paused {
             shared.topics.forget(&self.uid());
             shared.gateways.forget(&self.uid());
-            return self.rest_on(None).await;
         }
         let referenced = validate::referenced(&self.cluster);
         let secrets = shared.secrets.read(&self.context.watched, &namespace, &referenced).await?;
         let valid = match validate::validate(&self.cluster, &secrets) {
             Ok(valid) => valid,
             Err(refusal) => {
-                return self.rest_on(Some(Verdict::no(refusal.reason(), refusal.to_string()))).await;
+                return self.rest(Verdict::no(refusal.reason(), refusal.to_string()), Action::await_change()).await;
             }
         };
-        if let Some(owner) = self.conflict() {
-            let what = format!(
-                "ImCluster {owner} is older and has the topic prefix {} on the same Kafka: set another kafka.topics.prefix in a \
-                 new ImCluster",
-                self.cluster.topic_prefix()
-            );
-            return self.rest_on(Some(Verdict::no(Reason::TopicConflict, what))).await;
+        if let Some(conflict) = self.conflict() {
+            // Nobody tells when the other one is gone.
+            return self.rest(conflict, Action::requeue(CONFLICT_LASTS)).await;
         }
         let look = Look::cached(&self.context.watched, &self.cluster);
-        let accepted = match valid.references() {
+        let (accepted, resolved) = match valid.references() {
             References::Resolved(_) => {
-                Verdict::yes(Reason::Valid, "The spec is valid, and all that it refers to is there")
+                (Verdict::yes(Reason::Valid, "The spec is valid, and all that it refers to is there"), true)
             }
-            References::Unresolved(refusal) => {
-                let verdict = Verdict::no(refusal.reason(), refusal.to_string());
-                if look.set.is_none() {
-                    return self.rest_on(Some(verdict)).await;
-                }
-                verdict
-            }
+            References::Unresolved(refusal) => (Verdict::no(refusal.reason(), refusal.to_string()), false),
         };
+        if paused || (!resolved && look.set.is_none()) {
+            return self.rest(accepted, Action::await_change()).await;
+        }
         self.carry_on(&valid, accepted, look).await
     }
 
     /// Nothing is changed but the status.
-    async fn rest_on(&mut self, refused: Option<Verdict>) -> Result<Action, ReconcileError> {
+    async fn rest(&mut self, accepted: Verdict, then: Action) -> Result<Action, ReconcileError> {
         let look = Look::cached(&self.context.watched, &self.cluster);
         let before = self.cluster.status.clone().unwrap_or_default();
-        let accepted = refused
-            .or_else(|| conditions::last(&before.conditions, ConditionType::Accepted))
-            .unwrap_or_else(|| Verdict::unknown(Reason::Pending, "The spec has not been looked at: it is paused"));
         let outcome = Outcome {
             accepted,
             look: &look,
             servers: &before.servers,
             topics: None,
             image: None,
-            update_available: false,
+            update_available: None,
+            blocked: None,
             template_changes: false,
             connections: None,
         };
         self.tell(&outcome).await?;
-        Ok(Action::await_change())
+        Ok(then)
     }
 
     async fn carry_on(&mut self, valid: &Valid, accepted: Verdict, mut look: Look) -> Result<Action, ReconcileError> {
@@ -288,6 +283,7 @@ impl Reconcile<'_> {
             if news == heard {
                 break step;
             }
+            self.tell_of_topics(news.topics.as_ref());
             heard = news;
         };
         self.keep_finalizer(&step.servers, heard.topics.is_some()).await?;
@@ -308,10 +304,13 @@ impl Reconcile<'_> {
             change_template: changes_template,
             current: u16::try_from(look.pods.len()).unwrap_or(u16::MAX),
         };
-        self.apply(&plan.objects(&decision)).await?;
-        let about = self.cluster.object_ref(&());
-        for event in news::of_step(&step, look.live().as_ref(), plan.roll, heard.topics.as_deref()) {
-            shared.events.publish(&about, event);
+        // What somebody has to do something about is told before it is tried again.
+        let refused = match self.apply(&plan.objects(&decision)).await {
+            Err(error) if error.verdict().is_none() => return Err(error.into()),
+            applied => applied.err(),
+        };
+        if refused.is_none() {
+            self.publish(news::of_step(&step, look.live().as_ref(), plan.roll));
         }
         let outcome = Outcome {
             accepted,
@@ -319,11 +318,15 @@ impl Reconcile<'_> {
             servers: &step.servers,
             topics: heard.topics.as_deref(),
             image: plan.image.clone(),
-            update_available: plan.update_available,
+            update_available: Some(plan.update_available),
+            blocked: refused.as_ref().and_then(ApplyError::verdict),
             template_changes: plan.template_changes,
             connections: heard.answers.connections,
         };
         self.tell(&outcome).await?;
+        if let Some(error) = refused {
+            return Err(error.into());
+        }
         let audit = AUDIT.mul_f64(rand::random_range(0.8..1.2));
         let until = |at: Timestamp| Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default();
         let due = step.again_at.map(until);
@@ -428,21 +431,33 @@ impl Reconcile<'_> {
         self.object = shared.recorder.status(&*shared.writing, &self.object, &status).await?;
         let before = self.cluster.status.replace(status).unwrap_or_default();
         let after = self.cluster.status.as_ref().expect("it was just put there");
-        let about = self.cluster.object_ref(&());
-        for event in
-            news::of_servers(&before.servers, &after.servers).into_iter().chain(news::of_status(&before, after))
-        {
-            shared.events.publish(&about, event);
-        }
+        self.publish(news::of_servers(&before.servers, &after.servers));
+        self.publish(news::of_status(&before, after));
         Ok(())
     }
 
+    /// Before what was heard is recorded: what the record says of the topics counts.
+    fn tell_of_topics(&self, report: Option<&Arc<Report>>) {
+        let Some(report) = report else { return };
+        let before = self.context.shared.memories.heard(&self.uid(), report);
+        self.publish(news::of_report(before.as_ref(), report, &self.servers()));
+    }
+
+    fn publish(&self, events: Vec<Event>) {
+        let about = self.cluster.object_ref(&());
+        for event in events {
+            self.context.shared.events.publish(&about, event);
+        }
+    }
+
     /// Applies the objects in their order, and removes those of ours that should not be there.
-    async fn apply(&self, desired: &[Desired]) -> Result<(), ReconcileError> {
+    async fn apply(&self, desired: &[Desired]) -> Result<(), ApplyError> {
         let shared = &self.context.shared;
-        let namespace = self.cluster.namespace().unwrap_or_default();
+        let (namespace, name, uid) =
+            (self.cluster.namespace().unwrap_or_default(), self.cluster.name_any(), self.uid());
+        let owner = Owner { namespace: &namespace, name: &name, uid: &uid };
         for kind in Kind::ALL {
-            for live in self.context.watched.owned_by(kind, &self.uid()) {
+            for live in self.context.watched.owned_by(kind, &uid) {
                 if !desired.iter().any(|desired| desired.kind == kind && desired.name == live.name_any()) {
                     shared.applier.remove(&*shared.writing, &namespace, kind, &live).await?;
                 }
@@ -450,12 +465,12 @@ impl Reconcile<'_> {
         }
         for desired in desired {
             let live = self.context.watched.owned(desired.kind, &namespace, &desired.name);
-            shared.applier.apply(&*shared.writing, &namespace, &self.uid(), desired, live.as_deref()).await?;
+            shared.applier.apply(&*shared.writing, &owner, desired, live.as_deref()).await?;
         }
         Ok(())
     }
 
-    fn conflict(&self) -> Option<String> {
+    fn conflict(&self) -> Option<Verdict> {
         let all: Vec<ImCluster> = self
             .context
             .everywhere
@@ -463,8 +478,7 @@ impl Reconcile<'_> {
             .flat_map(Store::state)
             .filter_map(|object| record::parse(&object).ok())
             .collect();
-        let owner = conflict::owner(&self.cluster, &all)?;
-        Some(format!("{}/{}", owner.namespace().unwrap_or_default(), owner.name_any()))
+        conflict::owner(&self.cluster, &all).map(|owner| conflict::refusal(&self.cluster, owner))
     }
 
     fn servers(&self) -> Vec<ServerStatus> {

@@ -148,3 +148,131 @@ pub fn parse(object: &DynamicObject) -> Result<ImCluster, String> {
     let value = serde_json::to_value(object).map_err(|error| error.to_string())?;
     serde_path_to_error::deserialize(value).map_err(|error| format!("{}: {}", error.path(), error.inner()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use axum::http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Writes if it is true.
+    struct May(bool);
+
+    impl Writing for May {
+        fn left(&self) -> Option<Duration> {
+            self.0.then_some(Duration::from_secs(1))
+        }
+    }
+
+    /// An API server that answers all with this, and keeps what it was sent.
+    fn api(code: u16, answer: Value) -> (Recorder, Arc<Mutex<Vec<Value>>>) {
+        let sent = Arc::<Mutex<Vec<Value>>>::default();
+        let keep = sent.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (keep, answer) = (keep.clone(), answer.clone());
+            async move {
+                let body = request.into_body().collect_bytes().await.unwrap();
+                keep.lock().push(serde_json::from_slice(&body).unwrap_or_default());
+                let answer = Response::builder().status(code).body(Body::from(answer.to_string().into_bytes()));
+                Ok::<_, Infallible>(answer.unwrap())
+            }
+        });
+        (Recorder::new(Client::new(service, "im")), sent)
+    }
+
+    fn object(version: &str, finalizers: &[&str]) -> Value {
+        json!({
+            "apiVersion": "imcluster.dev/v1alpha1", "kind": "ImCluster", "spec": {},
+            "metadata": { "name": "chat", "namespace": "im", "uid": "1", "resourceVersion": version, "finalizers": finalizers },
+        })
+    }
+
+    fn read(version: &str) -> DynamicObject {
+        serde_json::from_value(object(version, &["theirs"])).unwrap()
+    }
+
+    fn failure(code: u16) -> Value {
+        json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no", "reason": "No", "code": code })
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_newer_than_what_it_was_written_on_and_older_than_anything_else() {
+        let (recorder, _) = api(200, object("2", &[]));
+        assert_eq!(recorder.newest(&read("1")).resource_version().as_deref(), Some("1"));
+        recorder.status(&May(true), &read("1"), &ImClusterStatus::default()).await.unwrap();
+        assert_eq!(recorder.newest(&read("1")).resource_version().as_deref(), Some("2"), "the cache is late");
+        assert_eq!(recorder.newest(&read("3")).resource_version().as_deref(), Some("3"));
+        assert_eq!(
+            recorder.newest(&read("1")).resource_version().as_deref(),
+            Some("1"),
+            "it knows of no other any more"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_somebody_else_changed_in_between_is_not_overwritten() {
+        let (recorder, sent) = api(409, failure(409));
+        let result = recorder.status(&May(true), &read("1"), &ImClusterStatus::default()).await;
+        assert!(matches!(result, Err(RecordError::Changed)), "{result:?}");
+        assert_eq!(sent.lock()[0]["metadata"]["resourceVersion"], "1", "the version that was read is named");
+        assert_eq!(recorder.newest(&read("1")).resource_version().as_deref(), Some("1"));
+    }
+
+    #[tokio::test]
+    async fn what_the_api_server_refuses_is_told_as_it_is() {
+        let (recorder, _) = api(403, failure(403));
+        let result = recorder.status(&May(true), &read("1"), &ImClusterStatus::default()).await;
+        assert!(matches!(result, Err(RecordError::Api(_))), "{result:?}");
+    }
+
+    #[tokio::test]
+    async fn who_does_not_lead_writes_nothing() {
+        let (recorder, sent) = api(200, object("2", &[]));
+        let result = recorder.status(&May(false), &read("1"), &ImClusterStatus::default()).await;
+        assert!(matches!(result, Err(RecordError::NotWritten(NotWritten::NotLeading))), "{result:?}");
+        assert!(sent.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_finalizer_is_added_and_removed_and_those_of_others_stay() {
+        let (recorder, sent) = api(200, object("2", &["theirs", FINALIZER]));
+        let held = recorder.finalizer(&May(true), &read("1"), true).await.unwrap();
+        recorder.finalizer(&May(true), &held, false).await.unwrap();
+        let sent = sent.lock();
+        assert_eq!(sent[0]["metadata"]["finalizers"], json!(["theirs", FINALIZER]));
+        assert_eq!(sent[0]["metadata"]["resourceVersion"], "1");
+        assert_eq!(sent[1]["metadata"]["finalizers"], json!(["theirs"]));
+    }
+
+    #[tokio::test]
+    async fn one_that_is_gone_with_its_last_finalizer_is_as_wanted() {
+        let (recorder, _) = api(404, failure(404));
+        assert!(recorder.finalizer(&May(true), &read("1"), false).await.is_ok());
+        let result = recorder.finalizer(&May(true), &read("1"), true).await;
+        assert!(matches!(result, Err(RecordError::Api(_))), "{result:?}");
+    }
+
+    #[tokio::test]
+    async fn another_one_of_the_same_name_is_not_the_one_that_was_read() {
+        let mut other = object("5", &[]);
+        other["metadata"]["uid"] = json!("2");
+        let (recorder, _) = api(200, other);
+        assert!(recorder.fresh(&read("1")).await.unwrap().is_none());
+        let (recorder, _) = api(200, object("5", &[]));
+        assert!(recorder.fresh(&read("1")).await.unwrap().is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_by_its_field() {
+        let mut odd = object("1", &[]);
+        odd["spec"] = json!({ "kafka": { "bootstrapServers": 5 } });
+        let problem = parse(&serde_json::from_value(odd).unwrap()).unwrap_err();
+        assert!(problem.starts_with("spec.kafka.bootstrapServers: "), "{problem}");
+    }
+}

@@ -24,8 +24,10 @@ pub(super) struct Outcome<'a> {
     pub(super) topics: Option<&'a Report>,
     /// The image of the gateways.
     pub(super) image: Option<String>,
-    /// The operator would make another template, and waits for somebody to roll.
-    pub(super) update_available: bool,
+    /// The operator would make another template, and waits for somebody to roll; `None`: that was not looked at.
+    pub(super) update_available: Option<bool>,
+    /// Why objects are not as they should be, where somebody has to do something about it.
+    pub(super) blocked: Option<Verdict>,
     /// Another template than the one that was seen should be: it waits, or was applied since.
     pub(super) template_changes: bool,
     /// Connections of clients, about.
@@ -39,27 +41,32 @@ pub(super) fn of(cluster: &ImCluster, outcome: &Outcome<'_>, now: Timestamp) -> 
     let counts = counts::counts(&look.pods, servers, look.live().as_ref());
     let topics = conditions::topics(&topics_seen(cluster, outcome), &before.conditions);
     let gateways = conditions::gateways(&gateways_seen(cluster, outcome, &counts));
+    let gateways = outcome.blocked.clone().unwrap_or(gateways);
     let paused = if cluster.spec.paused {
         Verdict::yes(Reason::PausedInSpec, "spec.paused is true: nothing is changed")
     } else {
         Verdict::no(Reason::NotPaused, "spec.paused is false")
     };
-    let update = if outcome.update_available {
-        let what =
-            "The operator would make a newer image or pod template: set image, or annotate imcluster.dev/restartedAt";
-        Verdict::yes(Reason::NewerRelease, what)
-    } else {
-        Verdict::no(Reason::UpToDate, "The gateways are what the operator would make")
+    let update = match outcome.update_available {
+        Some(true) => {
+            let what = "The operator would make a newer image or pod template: set image, or annotate imcluster.dev/restartedAt";
+            Some(Verdict::yes(Reason::NewerRelease, what))
+        }
+        Some(false) => Some(Verdict::no(Reason::UpToDate, "The gateways are what the operator would make")),
+        None => conditions::last(&before.conditions, ConditionType::UpdateAvailable),
     };
+    // Who leaves everything as it is, or waits for another spec, is not on the way.
+    let goes_on = !cluster.spec.paused && accepted.holds == Some(true);
+    let reconciling = conditions::reconciling(&topics, &gateways).filter(|_| goes_on);
     let verdicts = [
         (ConditionType::Accepted, Some(accepted.clone())),
         (ConditionType::TopicsReady, Some(topics.clone())),
         (ConditionType::GatewaysReady, Some(gateways.clone())),
         (ConditionType::Ready, Some(conditions::ready(accepted, &topics, &gateways))),
         (ConditionType::Paused, Some(paused)),
-        (ConditionType::UpdateAvailable, Some(update)),
-        (ConditionType::Reconciling, conditions::reconciling(&topics, &gateways)),
-        (ConditionType::Stalled, conditions::stalled(accepted, &topics)),
+        (ConditionType::UpdateAvailable, update),
+        (ConditionType::Reconciling, reconciling),
+        (ConditionType::Stalled, conditions::stalled(accepted, &topics, &gateways)),
     ];
     let generation = cluster.metadata.generation;
     ImClusterStatus {
@@ -93,7 +100,7 @@ pub(super) fn refused(
         (ConditionType::Ready, Some(conditions::ready(accepted, &topics, &gateways))),
         (ConditionType::Paused, kept(ConditionType::Paused)),
         (ConditionType::UpdateAvailable, kept(ConditionType::UpdateAvailable)),
-        (ConditionType::Stalled, conditions::stalled(accepted, &topics)),
+        (ConditionType::Stalled, conditions::stalled(accepted, &topics, &gateways)),
     ];
     let conditions = conditions::merge(&before.conditions, &verdicts, generation, now);
     ImClusterStatus { observed_generation: generation, conditions, ..before.clone() }
@@ -171,3 +178,6 @@ fn name(cluster: &ImCluster, servers: &[ServerStatus], id: ServerId) -> String {
     let recorded = servers.iter().find(|entry| entry.id == id).and_then(|entry| entry.topic.as_ref());
     recorded.map_or_else(|| cluster.topic_name(id), |topic| topic.name.clone())
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,7 @@ use crate::drain::{self, Situation, Step};
 use crate::events::{Event, Events};
 use crate::leader::Writing;
 use crate::topics::{KafkaSettings, Report, Topics, Wish};
-use crate::watch::Watched;
+use crate::watch::{Watched, im_clusters};
 
 /// What is written while nothing changes is looked at again after so long, give or take a fifth.
 const AUDIT: Duration = Duration::from_mins(10);
@@ -181,6 +181,9 @@ async fn unreadable(context: &Context, object: &DynamicObject, problem: &str) ->
     let status = status::refused(&before, &refused, object.metadata.generation, Timestamp::now());
     if status != before {
         context.shared.recorder.status(&*context.shared.writing, object, &status).await?;
+        for event in news::of_status(&before, &status) {
+            context.shared.events.publish(&object.object_ref(&im_clusters()), event);
+        }
     }
     Ok(Action::await_change())
 }

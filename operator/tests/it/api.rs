@@ -1,4 +1,5 @@
-//! A small API server: discovery and leases, as Kubernetes answers, over plain HTTP. Of everything else there is none.
+//! A small API server: discovery, leases and `ImCluster`s with their status, as Kubernetes answers, over plain HTTP. Of
+//! everything else there is none. It checks nothing: what stands there may have been stored under any definition.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -10,7 +11,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{get, put};
 use futures_util::stream;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -22,6 +23,7 @@ struct Kept {
     defined: bool,
     refuses: bool,
     leases: BTreeMap<String, Value>,
+    clusters: BTreeMap<String, Value>,
     version: u64,
 }
 
@@ -41,6 +43,8 @@ impl Api {
             .route("/apis/imcluster.dev/v1alpha1", get(resources))
             .route("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases", axum::routing::post(create))
             .route("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{name}", get(read).put(replace))
+            .route("/apis/imcluster.dev/v1alpha1/namespaces/{namespace}/imclusters", get(clusters))
+            .route("/apis/imcluster.dev/v1alpha1/namespaces/{namespace}/imclusters/{name}/status", put(status))
             .fallback(get(nothing))
             .with_state(kept.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -68,6 +72,21 @@ impl Api {
     /// From now on it lets nobody at the leases.
     pub(crate) fn refuse(&self) {
         self.kept.lock().refuses = true;
+    }
+
+    /// An `ImCluster` that is there when somebody asks.
+    pub(crate) fn keep(&self, name: &str, spec: &Value) {
+        let cluster = json!({
+            "apiVersion": "imcluster.dev/v1alpha1", "kind": "ImCluster", "spec": spec,
+            "metadata": { "name": name, "namespace": "own", "uid": name, "resourceVersion": "1", "generation": 1 },
+        });
+        self.kept.lock().clusters.insert(name.to_owned(), cluster);
+    }
+
+    /// A condition that was written of an `ImCluster`.
+    pub(crate) fn condition(&self, name: &str, kind: &str) -> Option<Value> {
+        let conditions = self.kept.lock().clusters[name]["status"]["conditions"].clone();
+        conditions.as_array()?.iter().find(|condition| condition["type"] == kind).cloned()
     }
 
     /// By `NAMESPACE/NAME`.
@@ -112,6 +131,25 @@ async fn nothing(uri: Uri) -> Response {
     json!({ "kind": "List", "apiVersion": "v1", "metadata": { "resourceVersion": "1" }, "items": [] })
         .to_string()
         .into_response()
+}
+
+async fn clusters(State(kept): Shared, uri: Uri) -> Response {
+    if uri.query().is_some_and(|query| query.contains("watch=true")) {
+        return nothing(uri).await;
+    }
+    let items: Vec<_> = kept.lock().clusters.values().cloned().collect();
+    json!({ "kind": "ImClusterList", "apiVersion": "imcluster.dev/v1alpha1", "metadata": { "resourceVersion": "1" },
+            "items": items })
+    .to_string()
+    .into_response()
+}
+
+async fn status(State(kept): Shared, Path((_, name)): Path<(String, String)>, body: Bytes) -> Response {
+    let mut kept = kept.lock();
+    let Some(cluster) = kept.clusters.get_mut(&name) else { return refused(StatusCode::NOT_FOUND, "NotFound") };
+    *cluster = serde_json::from_slice(&body).unwrap();
+    cluster["metadata"]["resourceVersion"] = json!("2");
+    cluster.to_string().into_response()
 }
 
 async fn read(State(kept): Shared, Path((namespace, name)): Path<(String, String)>) -> Response {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
@@ -139,6 +140,59 @@ async fn one_leads_the_other_is_ready_and_follows_when_the_first_is_stopped() {
     assert_eq!(api.holder("own/imcluster-operator"), "", "given back");
 }
 
+/// A spec that refers to Secrets, of which there are none.
+fn spec(changes: &Value) -> Value {
+    let mut spec = json!({
+        "kafka": { "bootstrapServers": "kafka:9092", "topics": {} },
+        "redis": { "urlSecretRef": { "name": "redis" } },
+        "database": { "urlSecretRef": { "name": "database" } },
+        "auth": { "jwt": { "keysSecretRef": { "name": "keys" }, "signingKey": "2026-11" } },
+    });
+    for (field, value) in changes.as_object().unwrap() {
+        spec[field] = value.clone();
+    }
+    spec
+}
+
+#[tokio::test]
+async fn what_was_stored_under_another_definition_is_refused_by_name_and_holds_up_no_other() {
+    let api = Api::start().await;
+    api.define();
+    let expected = [
+        ("unreadable", json!({ "gateways": { "replicas": "three" } }), "InvalidSpec", "spec.gateways.replicas: "),
+        ("without", json!({ "kafka": { "topics": {} } }), "InvalidSpec", "bootstrapServers"),
+        (
+            "many",
+            json!({ "gateways": { "replicas": 501 } }),
+            "InvalidSpec",
+            "spec.gateways.replicas: value is greater than the maximum",
+        ),
+        ("2chat", json!({}), "InvalidSpec", "metadata.name: metadata.name must be at most 40 characters"),
+        ("both", json!({ "auth": {} }), "InvalidSpec", "exactly one of jwt and jwksUrl"),
+        ("fine", json!({}), "ReferenceNotFound", "there is no Secret redis"),
+    ];
+    for (name, changes, ..) in &expected {
+        api.keep(name, &spec(changes));
+    }
+    let operator = Operator::start(&api, "patient").await;
+    for (name, _, reason, message) in &expected {
+        let accepted = async {
+            loop {
+                match api.condition(name, "Accepted") {
+                    Some(condition) => return condition,
+                    None => tokio::task::yield_now().await,
+                }
+            }
+        };
+        let accepted = tokio::time::timeout(SOON, accepted).await.unwrap_or_else(|_| panic!("{name} is not answered"));
+        assert_eq!((&accepted["status"], &accepted["reason"]), (&json!("False"), &json!(reason)), "{name}: {accepted}");
+        assert!(accepted["message"].as_str().unwrap().contains(message), "{name}: {accepted}");
+        assert_eq!(api.condition(name, "Ready").unwrap()["reason"], "NotAccepted");
+        assert_eq!(api.condition(name, "Stalled").unwrap()["reason"], *reason);
+    }
+    assert_eq!(operator.stopped().await, Some(0));
+}
+
 #[tokio::test]
 async fn a_leader_that_meets_another_one_ends_with_an_error() {
     let api = Api::start().await;
@@ -157,7 +211,7 @@ async fn a_leader_that_meets_another_one_ends_with_an_error() {
 async fn what_others_keep_in_the_lease_stays() {
     let api = Api::start().await;
     api.define();
-    let lease = serde_json::json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+    let lease = json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
         "metadata": { "name": "imcluster-operator", "namespace": "own", "labels": { "theirs": "yes" } } });
     api.put("own/imcluster-operator", lease);
     let mut operator = Operator::start(&api, "polite").await;

@@ -1,10 +1,10 @@
 //! `kubectl`, as a person would use it.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::programs;
@@ -57,6 +57,15 @@ impl Kubectl {
         Ok(self.feed(&["apply", "--server-side", "--filename=-"], manifests)?.warned)
     }
 
+    /// Runs one that goes on until it is dropped.
+    pub fn watch(&self, arguments: &[&str]) -> Result<Watch> {
+        let mut command = Command::new(&self.program);
+        command.arg(ANSWER).args(arguments).env("KUBECONFIG", &self.kubeconfig).stdout(Stdio::piped());
+        let mut child = command.spawn().context("kubectl cannot be started")?;
+        let said = BufReader::new(child.stdout.take().context("a pipe from kubectl")?);
+        Ok(Watch { child, said })
+    }
+
     fn feed(&self, arguments: &[&str], input: &str) -> Result<Said> {
         let mut command = Command::new(&self.program);
         command.arg(ANSWER).args(arguments).env("KUBECONFIG", &self.kubeconfig);
@@ -70,6 +79,35 @@ impl Kubectl {
             bail!("kubectl {} failed ({}): {}", arguments.join(" "), output.status, warned.trim());
         }
         Ok(Said { said, warned })
+    }
+}
+
+/// A `kubectl` that goes on, for a minute at most; it ends with the value.
+pub struct Watch {
+    child: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Watch {
+    /// The lines that it says from now on until one is as expected, that one included.
+    pub fn until(&mut self, expected: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            ensure!(self.said.read_line(&mut line)? > 0, "kubectl has ended after {lines:?}");
+            lines.push(line);
+            if lines.last().is_some_and(|line| expected(line)) {
+                return Ok(lines);
+            }
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // One that has ended already is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::kubectl::Kubectl;
+use super::kubectl::{Kubectl, Watch};
 
 /// Gone, with everything in it, when dropped.
 pub struct Namespace {
@@ -32,6 +32,11 @@ impl Namespace {
     /// The same where it may fail.
     pub fn try_run(&self, arguments: &[&str]) -> Result<String> {
         self.kubectl.run(&[&["--namespace", &self.name], arguments].concat())
+    }
+
+    /// Runs a kubectl in it that goes on until it is dropped.
+    pub fn watch(&self, arguments: &[&str]) -> Result<Watch> {
+        self.kubectl.watch(&[&["--namespace", &self.name], arguments].concat())
     }
 
     /// What it is called.

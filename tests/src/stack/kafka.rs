@@ -95,6 +95,15 @@ impl Kafka {
         Self::launch(room, node, &properties, Vec::new()).await
     }
 
+    /// Starts one that makes topics which somebody only asks about, with further entrances.
+    pub async fn start_making_topics(place: &Place, entrances: &[Entrance]) -> Result<Self> {
+        let room = place.room("kafka")?;
+        let node = Node::first(&room)?;
+        let properties = properties(&room, node, entrances);
+        let properties = properties.replace("auto.create.topics.enable=false", "auto.create.topics.enable=true");
+        Self::launch(room, node, &properties, vec!["--standalone".to_owned()]).await
+    }
+
     /// Starts with an entrance for one user with a password, beside the one for everybody.
     pub async fn start_guarded(place: &Place, user: &str, password: &str) -> Result<(Self, Guarded)> {
         let room = place.room("kafka")?;

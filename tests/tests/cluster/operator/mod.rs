@@ -1,16 +1,20 @@
 //! The operator on a real Kubernetes, with a real Kafka and played gateways.
 
 mod basics;
+mod conflict;
 mod crash;
 mod delete;
 mod drain;
 mod faults;
 mod many;
 mod pair;
+mod person;
 mod real;
 mod roll;
 mod scale;
 mod scene;
+mod spec;
+mod topics;
 
 use imcluster_crds::{ImCluster, ServerPhase};
 use imcluster_tests::operator::{Operator, Tenant, World};

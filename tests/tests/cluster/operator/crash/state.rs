@@ -9,7 +9,7 @@ use anyhow::Result;
 use imcluster_crds::ImCluster;
 use imcluster_operator::cluster::apply::resource;
 use imcluster_operator::cluster::build::Kind;
-use imcluster_operator::cluster::names::{CONFIG_HASH, SECRETS_HASH, managed};
+use imcluster_operator::cluster::names::{APPLIED_HASH, CONFIG_HASH, SECRETS_HASH, managed};
 use imcluster_tests::operator::Tenant;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -120,6 +120,7 @@ fn name_what_differs(kind: &str, object: &Value, names: &mut Names) {
     for hash in [CONFIG_HASH, SECRETS_HASH] {
         names.name(&object["metadata"]["annotations"][hash], hash);
     }
+    names.name(&object["metadata"]["annotations"][APPLIED_HASH], &format!("{APPLIED_HASH} of {kind} {name}"));
 }
 
 /// Takes away what the operator has nothing to do with, and what time brings.

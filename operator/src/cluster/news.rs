@@ -7,6 +7,7 @@ use imcluster_crds::conditions::{ConditionType, Reason};
 use imcluster_crds::{ImClusterStatus, ServerId, ServerPhase, ServerStatus, TopicOrigin};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::apply::Applied;
 use super::build::RollReason;
 use super::conditions::{self, UNDER_WAY};
 use crate::drain::{LiveSet, Release, Step, TemplateGate};
@@ -56,10 +57,12 @@ pub(super) fn of_servers(before: &[ServerStatus], after: &[ServerStatus]) -> Vec
     all.into_iter().chain(drains).filter(|(nothing, _)| !nothing).map(|(_, event)| event).collect()
 }
 
-/// What a step tells when it was done.
-pub(super) fn of_step(step: &Step, live: Option<&LiveSet>, roll: Option<RollReason>) -> Vec<Event> {
+/// What a step tells when it was done. `gateways` is what came of it for the `StatefulSet`: `live` may be late, and nothing is done
+/// twice.
+pub(super) fn of_step(step: &Step, gateways: Applied, live: Option<&LiveSet>, roll: Option<RollReason>) -> Vec<Event> {
     let mut events = Vec::new();
-    if let Some(live) = live.filter(|live| live.replicas != step.replicas) {
+    let changed = live.filter(|_| gateways == Applied::Written);
+    if let Some(live) = changed.filter(|live| live.replicas != step.replicas) {
         let left = |why: &Release| matches!(why, Release::Drained | Release::DeadlinePassed);
         let left: BTreeSet<_> = step.released.iter().filter(|(_, why)| left(why)).map(|(id, _)| *id).collect();
         if !left.is_empty() {
@@ -67,7 +70,7 @@ pub(super) fn of_step(step: &Step, live: Option<&LiveSet>, roll: Option<RollReas
         }
         events.push(Event::GatewaysScaled { from: live.replicas, to: step.replicas });
     }
-    if let Some(reason) = roll.filter(|_| step.template == TemplateGate::Open) {
+    if let Some(reason) = roll.filter(|_| changed.is_some() && step.template == TemplateGate::Open) {
         events.push(Event::RollStarted(reason));
     }
     events.extend(step.presumed_dead.iter().map(|id| Event::PodPresumedDead(*id)));
@@ -187,23 +190,27 @@ mod tests {
             [(ServerId(1), Release::DeadlinePassed), (ServerId(2), Release::Drained), (ServerId(3), Release::NoPod)];
         let step = Step { replicas: 1, released: released.into(), ..Step::default() };
         let told = [Event::DrainFinished(ids(&[1, 2])), Event::GatewaysScaled { from: 4, to: 1 }];
-        assert_eq!(of_step(&step, Some(&live(4)), None), told);
-        assert_eq!(of_step(&step, Some(&live(1)), None), []);
-        assert_eq!(of_step(&step, None, None), [], "the first are no change");
+        assert_eq!(of_step(&step, Applied::Written, Some(&live(4)), None), told);
+        assert_eq!(of_step(&step, Applied::AsItWas, Some(&live(4)), None), [], "it was done before");
+        assert_eq!(of_step(&step, Applied::Written, Some(&live(1)), None), []);
+        assert_eq!(of_step(&step, Applied::Written, None, None), [], "the first are no change");
     }
 
     #[test]
     fn a_roll_is_told_when_it_may_begin() {
-        let step = |template| Step { template, ..Step::default() };
-        let open = of_step(&step(TemplateGate::Open), None, Some(RollReason::Spec));
-        assert_eq!(open, [Event::RollStarted(RollReason::Spec)]);
-        assert_eq!(of_step(&step(TemplateGate::ReplicasFirst), None, Some(RollReason::Spec)), []);
+        let of = |template, gateways| {
+            of_step(&Step { template, ..Step::default() }, gateways, Some(&live(0)), Some(RollReason::Spec))
+        };
+        let told = [Event::RollStarted(RollReason::Spec)];
+        assert_eq!(of(TemplateGate::Open, Applied::Written), told);
+        assert_eq!(of(TemplateGate::Open, Applied::AsItWas), [], "it was done before");
+        assert_eq!(of(TemplateGate::ReplicasFirst, Applied::Written), []);
     }
 
     #[test]
     fn a_pod_that_is_taken_for_dead_is_told() {
         let step = Step { presumed_dead: ids(&[4]), ..Step::default() };
-        assert_eq!(of_step(&step, None, None), [Event::PodPresumedDead(ServerId(4))]);
+        assert_eq!(of_step(&step, Applied::AsItWas, None, None), [Event::PodPresumedDead(ServerId(4))]);
     }
 
     fn made(ids: &[u16]) -> Arc<Report> {

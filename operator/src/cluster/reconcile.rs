@@ -13,7 +13,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
 use kube::{Client, Resource, ResourceExt};
 
-use super::apply::{Applier, ApplyError, Owner};
+use super::apply::{Applied, Applier, ApplyError, Owner};
 use super::build::{self, Decision, Desired, Inputs, Kind, Plan, Release};
 use super::conditions::Verdict;
 use super::dereference::SecretReader;
@@ -310,11 +310,12 @@ impl Reconcile<'_> {
         // What somebody has to do something about is told before it is tried again.
         let refused = match self.apply(&plan.objects(&decision)).await {
             Err(error) if error.verdict().is_none() => return Err(error.into()),
-            applied => applied.err(),
+            Err(error) => Some(error),
+            Ok(applied) => {
+                self.publish(news::of_step(&step, applied, look.live().as_ref(), plan.roll));
+                None
+            }
         };
-        if refused.is_none() {
-            self.publish(news::of_step(&step, look.live().as_ref(), plan.roll));
-        }
         let outcome = Outcome {
             accepted,
             look: &look,
@@ -453,8 +454,9 @@ impl Reconcile<'_> {
         }
     }
 
-    /// Applies the objects in their order, and removes those of ours that should not be there.
-    async fn apply(&self, desired: &[Desired]) -> Result<(), ApplyError> {
+    /// Applies the objects in their order, and removes those of ours that should not be there. Gives what it came to for the last,
+    /// the gateways.
+    async fn apply(&self, desired: &[Desired]) -> Result<Applied, ApplyError> {
         let shared = &self.context.shared;
         let (namespace, name, uid) =
             (self.cluster.namespace().unwrap_or_default(), self.cluster.name_any(), self.uid());
@@ -466,11 +468,12 @@ impl Reconcile<'_> {
                 }
             }
         }
+        let mut last = Applied::AsItWas;
         for desired in desired {
             let live = self.context.watched.owned(desired.kind, &namespace, &desired.name);
-            shared.applier.apply(&*shared.writing, &owner, desired, live.as_deref()).await?;
+            last = shared.applier.apply(&*shared.writing, &owner, desired, live.as_deref()).await?;
         }
-        Ok(())
+        Ok(last)
     }
 
     fn conflict(&self) -> Option<Verdict> {

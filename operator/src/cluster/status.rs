@@ -152,12 +152,14 @@ fn gateways_seen<'a>(cluster: &ImCluster, outcome: &Outcome<'a>, counts: &Counts
     let wanted = cluster.spec.gateways.replicas;
     let ready = look.pods.iter().filter(|(id, pod)| id.0 < wanted && pod.ready).count();
     let before = cluster.status.as_ref().and_then(|it| conditions::last(&it.conditions, ConditionType::GatewaysReady));
-    let roll = if look.set.is_some() && (!counts.rolled || outcome.template_changes) {
-        Roll::UnderWay
-    } else if before.is_some_and(|verdict| verdict.reason == Reason::Rolling) {
-        Roll::Ending
-    } else {
-        Roll::Over
+    let rolled = before.is_some_and(|verdict| verdict.reason == Reason::Rolling);
+    let roll = match look.live() {
+        Some(_) if outcome.template_changes => Roll::UnderWay,
+        Some(set) if set.observed && !counts.rolled => Roll::UnderWay,
+        // What its controller has not seen yet may be another number alone.
+        Some(set) if !set.observed && rolled => Roll::UnderWay,
+        _ if rolled => Roll::Ending,
+        _ => Roll::Over,
     };
     GatewaysSeen {
         wanted,

@@ -47,10 +47,15 @@ fn serving() -> Scene {
 }
 
 fn set(replicas: u16) -> Arc<StatefulSet> {
+    set_seen(replicas, 1)
+}
+
+/// Its controller has seen this generation, of which there was only one.
+fn set_seen(replicas: u16, observed: u16) -> Arc<StatefulSet> {
     let set = json!({
         "metadata": { "name": "chat-gateway", "generation": 1 },
         "spec": { "replicas": replicas, "selector": {}, "template": {} },
-        "status": { "observedGeneration": 1, "replicas": replicas, "updateRevision": "r" },
+        "status": { "observedGeneration": observed, "replicas": replicas, "updateRevision": "r" },
     });
     Arc::new(serde_json::from_value(set).unwrap())
 }
@@ -297,6 +302,24 @@ fn pods_above_what_is_wanted_count_but_do_not_make_the_others_ready() {
     let status = two.with(|it| drop(it.look.pods.remove(&ServerId(1)))).status();
     assert_eq!((status.replicas, status.ready_replicas), (Some(2), Some(2)));
     assert_eq!(says(&status, ConditionType::GatewaysReady), "GatewaysReady=False/Starting");
+}
+
+#[test]
+fn another_number_of_gateways_is_no_roll_and_those_that_are_missing_count() {
+    let grows = serving().with(|it| {
+        it.look.set = Some(set_seen(3, 0));
+        it.look.pods.remove(&ServerId(2));
+    });
+    assert_eq!(says(&grows.status(), ConditionType::GatewaysReady), "GatewaysReady=False/Starting");
+    let shrank = serving().with(|it| it.look.set = Some(set_seen(3, 0)));
+    assert_eq!(says(&shrank.status(), ConditionType::GatewaysReady), "GatewaysReady=True/GatewaysInPlace");
+}
+
+#[test]
+fn a_roll_that_has_begun_goes_on_while_the_controller_has_not_seen_it() {
+    let applied = serving().with(|it| it.template_changes = true).said();
+    let unseen = applied.with(|it| (it.template_changes, it.look.set) = (false, Some(set_seen(3, 0))));
+    assert_eq!(says(&unseen.status(), ConditionType::GatewaysReady), "GatewaysReady=True/Rolling");
 }
 
 #[test]

@@ -52,6 +52,8 @@ async fn wait_returns_when_clients_are_served_and_again_after_a_change() {
     tenant.apply::<ImCluster>(&tenant.im_cluster("chat", &json!({}))).await.unwrap();
     let said = kubectl(&tenant, &["wait", "--for=condition=Ready", "imc/chat", "--timeout=60s"]);
     assert_eq!(said.trim(), "imcluster.imcluster.dev/chat condition met");
+    let ready = tenant.api::<ImCluster>().get("chat").await.unwrap().status.unwrap().ready_replicas;
+    assert_eq!((pods(&tenant).await.len(), ready), (2, Some(2)));
     kubectl(&tenant, &["scale", "imc/chat", "--replicas=3"]);
     kubectl(&tenant, &["wait", "--for=jsonpath={.status.readyReplicas}=3", "imc/chat", "--timeout=60s"]);
     kubectl(&tenant, &["wait", "--for=condition=Ready", "imc/chat", "--timeout=60s"]);

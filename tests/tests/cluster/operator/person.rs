@@ -103,6 +103,7 @@ async fn describe_tells_what_has_happened_and_what_is_wrong() {
     event(&tenant, "DrainFinished").await;
     kubectl(&tenant, &["delete", "secret/redis"]);
     event(&tenant, "ReferenceNotFound").await;
+    until_said(&tenant, "chat", ConditionType::GatewaysReady, "True/GatewaysInPlace").await;
     let described = kubectl(&tenant, &["describe", "imc/chat"]);
     let events = described.split_once("Events:").unwrap().1;
     for (kind, reason, text) in [

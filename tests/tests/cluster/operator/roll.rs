@@ -144,7 +144,7 @@ async fn a_template_change_does_not_wait_for_a_draining_pod_that_cannot_run() {
     scene.change(&mended).await;
     scene.until_replicas(2).await;
     scene.until_set("it has the template that works", |set| !has_selector(set)).await;
-    assert!(scene.pod(2).await.metadata.deletion_timestamp.is_some(), "it is still there");
+    scene.eventually("it is asked to go", || async { scene.pod(2).await.metadata.deletion_timestamp.is_some() }).await;
     let now: ImCluster = scene.api().get("chat").await.unwrap();
     assert!(ids(&now).contains(&(2, Draining)), "{:?}", ids(&now));
     scene.keep_pod(2, false).await;

@@ -6,6 +6,8 @@ use imcluster_crds::ImCluster;
 use imcluster_crds::conditions::Reason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
+use kube::core::DynamicObject;
+use serde_json::Value;
 
 use super::conditions::Verdict;
 
@@ -19,6 +21,16 @@ pub(super) fn owner<'a>(cluster: &ImCluster, others: impl IntoIterator<Item = &'
             theirs.1 == mine.1 && !theirs.0.is_disjoint(&mine.0)
         },
     )
+}
+
+/// Whether [`ImCluster::topic_prefix`] is this, of one that was not read.
+pub(super) fn has_prefix(object: &DynamicObject, prefix: &str) -> bool {
+    if let Some(own) = object.data.pointer("/spec/kafka/topics/prefix").and_then(Value::as_str) {
+        return own == prefix;
+    }
+    let rest = prefix.strip_prefix(object.metadata.namespace.as_deref().unwrap_or_default());
+    let rest = rest.and_then(|rest| rest.strip_prefix('.'));
+    rest.and_then(|rest| rest.strip_suffix('.')) == object.metadata.name.as_deref()
 }
 
 /// What the one that has to stand back is told.
@@ -45,9 +57,19 @@ fn age(cluster: &ImCluster) -> (Option<&Time>, Option<&str>) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_prefix_is_known_without_reading_the_resource() {
+        for (kafka, others) in [(json!({}), "other."), (json!({ "prefix": "own." }), "chat.a.")] {
+            let cluster = made("a", 1, &json!({ "bootstrapServers": "kafka:9092", "topics": kafka }));
+            let object: DynamicObject = serde_json::from_value(serde_json::to_value(&cluster).unwrap()).unwrap();
+            assert!(has_prefix(&object, &cluster.topic_prefix()), "{kafka}");
+            assert!(!has_prefix(&object, others), "{kafka}");
+        }
+    }
 
     fn made(uid: &str, second: u8, kafka: &Value) -> ImCluster {
         serde_json::from_value(json!({

@@ -477,13 +477,12 @@ impl Reconcile<'_> {
     }
 
     fn conflict(&self) -> Option<Verdict> {
-        let all: Vec<ImCluster> = self
-            .context
-            .everywhere
-            .iter()
-            .flat_map(Store::state)
-            .filter_map(|object| record::parse(&object).ok())
-            .collect();
+        let prefix = self.cluster.topic_prefix();
+        let namesakes = self.context.everywhere.iter().flat_map(|all| {
+            // Every reconcile looks at all ImClusters: nearly all are told apart unread.
+            all.state_filter(|object| conflict::has_prefix(object, &prefix))
+        });
+        let all: Vec<ImCluster> = namesakes.filter_map(|object| record::parse(&object).ok()).collect();
         conflict::owner(&self.cluster, &all).map(|owner| conflict::refusal(&self.cluster, owner))
     }
 

@@ -14,8 +14,10 @@ use kube::{Api, Client, Resource, ResourceExt};
 
 use super::apply::{self, Live};
 use super::build::Kind;
+use super::context::Context;
+use super::error::ReconcileError;
 use super::look::Look;
-use super::reconcile::{Context, ReconcileError, has_topics_of_ours};
+use super::reconcile::has_topics_of_ours;
 use super::record::FINALIZER;
 use super::validate::{self, References};
 use super::{names, status};

@@ -12,8 +12,10 @@ pub mod pods;
 pub mod validate;
 
 mod conflict;
+mod context;
 mod delete;
 mod dereference;
+mod error;
 mod hash;
 mod last_look;
 mod look;
@@ -25,7 +27,9 @@ mod record;
 mod status;
 mod strict;
 
+pub use context::{Context, Parts, Shared};
+pub use error::{ReconcileError, again};
 pub use last_look::LastLook;
 pub use memory::Memories;
-pub use reconcile::{Context, Parts, ReconcileError, Shared, again, reconcile};
+pub use reconcile::reconcile;
 pub use record::parse;

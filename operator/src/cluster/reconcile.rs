@@ -1,7 +1,6 @@
 //! The steps in their order.
 
 use std::collections::BTreeMap;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,25 +9,23 @@ use imcluster_crds::{ImCluster, ImClusterStatus, ServerStatus, TopicOrigin, Topi
 use k8s_openapi::jiff::Timestamp;
 use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::Store;
-use kube::{Client, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 
-use super::apply::{Applied, Applier, ApplyError, Owner};
-use super::build::{self, Decision, Desired, Inputs, Kind, Plan, Release};
+use super::apply::{Applied, ApplyError, Owner};
+use super::build::{self, Decision, Desired, Inputs, Kind, Plan};
 use super::conditions::Verdict;
-use super::dereference::SecretReader;
+use super::context::Context;
+use super::error::ReconcileError;
 use super::look::Look;
-use super::memory::Memories;
-use super::record::{self, FINALIZER, RecordError, Recorder};
+use super::record::{self, FINALIZER, RecordError};
 use super::status::{self, Outcome};
 use super::validate::{self, References, Valid};
 use super::{conflict, delete, names, news};
-use crate::drain::gateways::{Answers, Ask, Gateways, Token};
+use crate::drain::gateways::{Answers, Ask, Token};
 use crate::drain::{self, Situation, Step};
-use crate::events::{Event, Events};
-use crate::leader::Writing;
-use crate::topics::{KafkaSettings, Report, Topics, Wish};
-use crate::watch::{Watched, im_clusters};
+use crate::events::Event;
+use crate::topics::{KafkaSettings, Report, Wish};
+use crate::watch::im_clusters;
 
 /// What is written while nothing changes is looked at again after so long, give or take a fifth.
 const AUDIT: Duration = Duration::from_mins(10);
@@ -38,120 +35,6 @@ const CONFLICT_LASTS: Duration = Duration::from_secs(10);
 
 /// Records that are written one after the other, at most: each decides something new, and there is little to decide.
 const RECORDS: usize = 8;
-
-/// What reconciles are made with.
-pub struct Parts {
-    /// The way to the API server.
-    pub client: Client,
-    /// Whether this process may write.
-    pub writing: Arc<dyn Writing>,
-    /// The topics.
-    pub topics: Arc<dyn Topics>,
-    /// The gateways.
-    pub gateways: Gateways,
-    /// What the operator would make today.
-    pub release: Release,
-    /// Where the operator's own pods are.
-    pub operator_namespace: String,
-    /// What people are told.
-    pub events: Events,
-    /// What is known by this process alone.
-    pub memories: Arc<Memories>,
-}
-
-/// What all reconciles share.
-pub struct Shared {
-    parts: Parts,
-    pub(super) applier: Applier,
-    pub(super) recorder: Recorder,
-    pub(super) secrets: SecretReader,
-}
-
-impl Deref for Shared {
-    type Target = Parts;
-
-    fn deref(&self) -> &Parts {
-        &self.parts
-    }
-}
-
-impl Shared {
-    /// Has written and read nothing yet.
-    pub fn new(parts: Parts) -> Self {
-        let client = || parts.client.clone();
-        Self {
-            applier: Applier::new(client()),
-            recorder: Recorder::new(client()),
-            secrets: SecretReader::new(client()),
-            parts,
-        }
-    }
-
-    /// Forgets an `ImCluster` that is gone.
-    pub(super) fn forget(&self, uid: &str) {
-        self.topics.forget(uid);
-        self.gateways.forget(uid);
-        self.recorder.forget(uid);
-        self.applier.forget(uid);
-        self.memories.forget(uid);
-    }
-}
-
-/// What the reconciles of a namespace, or of all, look at.
-pub struct Context {
-    /// What all reconciles share.
-    pub shared: Arc<Shared>,
-    /// The caches.
-    pub watched: Watched,
-    /// The `ImCluster`s of all namespaces that are watched.
-    pub everywhere: Arc<[Store<DynamicObject>]>,
-}
-
-/// Why a reconcile did not come to its end. It is tried again.
-#[derive(Debug, thiserror::Error)]
-pub enum ReconcileError {
-    /// A record was not written.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// An object was not written.
-    #[error(transparent)]
-    Apply(#[from] ApplyError),
-    /// The API server could not be asked.
-    #[error("the API server: {0}")]
-    Api(#[source] Box<kube::Error>),
-    /// What was decided did not come to rest: a mistake of the operator.
-    #[error("the record does not come to rest")]
-    Restless,
-}
-
-impl ReconcileError {
-    /// The reason, as metrics have it.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Record(RecordError::Changed) => "changed",
-            Self::Record(_) => "record",
-            Self::Apply(ApplyError::NotOurs { .. }) => "not_ours",
-            Self::Apply(ApplyError::Predecessors { .. }) => "predecessors",
-            Self::Apply(_) => "apply",
-            Self::Api(_) => "api",
-            Self::Restless => "restless",
-        }
-    }
-}
-
-impl From<kube::Error> for ReconcileError {
-    fn from(error: kube::Error) -> Self {
-        Self::Api(Box::new(error))
-    }
-}
-
-/// When a reconcile that failed is tried again: what somebody else changed at once, the rest ever more slowly.
-pub fn again(error: &ReconcileError, failures: u32) -> Duration {
-    match error {
-        ReconcileError::Record(RecordError::Changed) => Duration::from_millis(100),
-        _ => Duration::from_millis(500).saturating_mul(1 << failures.min(7)),
-    }
-}
 
 /// Makes of an `ImCluster` what it should be, as far as that can be done now.
 pub async fn reconcile(cached: Arc<DynamicObject>, context: Arc<Context>) -> Result<Action, ReconcileError> {

@@ -138,7 +138,7 @@ rust-build:
 
 .PHONY: rust-test
 rust-test:
-	$(cargo_test) --lib --bins --test it
+	$(cargo_test) --no-fail-fast --lib --bins --test it
 	$(cargo_test) --doc
 
 .PHONY: rust-e2e

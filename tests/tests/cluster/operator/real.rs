@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use imcluster_crds::ImCluster;
 use imcluster_crds::conditions::ConditionType;
@@ -21,6 +22,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt;
 use kube::api::DeleteParams;
 use serde_json::json;
+use tokio::net::TcpStream;
 
 use super::until_gone;
 
@@ -28,6 +30,10 @@ const IMAGE: &str = "imcluster.dev/im-server:test";
 const DATABASE: &str = "im";
 /// Of which some are on each of two pods: each goes to one of them by chance.
 const PEOPLE: usize = 12;
+/// Longest wait for the way in.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at it.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What the gateways need, and where pods find it.
 struct Parts {
@@ -60,11 +66,19 @@ impl Parts {
     }
 }
 
-/// The way in: an address of the machine that leads to the Service of the gateways.
+/// The way in: an address of the machine that leads to the Service of the gateways. The node learns of them a little after they
+/// are ready.
 async fn entrance(tenant: &Tenant, port: u16) -> Proxy {
     let service = tenant.api::<Service>().get("chat-gateway").await.unwrap();
     let address: Ipv4Addr = service.spec.unwrap().cluster_ip.unwrap().parse().unwrap();
-    Proxy::to(SocketAddr::from((address, port))).await.unwrap()
+    let address = SocketAddr::from((address, port));
+    let leads_there = async {
+        while TcpStream::connect(address).await.is_err() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, leads_there).await.expect("the Service leads to a gateway");
+    Proxy::to(address).await.unwrap()
 }
 
 /// Says one thing after the other, until it is asked to end. Each is acked before the next is said, however long that takes.
